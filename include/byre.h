@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libbyre: disk images of the QCOW family, opened as disks.
+ *
+ * An image is opened from a name, a file descriptor or a store of the caller's
+ * own, and is then a disk of `virtual_size_bytes` bytes that any number of
+ * threads may read at once.  Images are QCOW version 1, QCOW2 versions 2 and 3,
+ * and raw files, on top of one another in any mix.
+ *
+ * Nothing that an image names is opened unless the caller allows it, and a
+ * format is guessed only where docs/open-policy.md says so.
+ *
+ * Manners, the same for every call:
+ *
+ * - A call that can fail returns 0 (or a positive count) on success and a
+ *   negative BYRE_E_* on failure.  Outputs are untouched on failure.
+ * - `err` may be NULL.  It is the caller's, is written only on failure, and
+ *   holds one line that names the object, the value and the limit.
+ * - Option structs begin with their size; fill them from their _INIT macro.
+ *   Zero is the default of every member.  A struct from a newer header works
+ *   with an older library as long as the members it does not know are zero.
+ * - Byte quantities are uint64_t, memory sizes are size_t, ranges half-open.
+ * - Strings that a call returns belong to the image and live until it closes.
+ */
+#ifndef BYRE_H
+#define BYRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef BYRE_API
+#if defined(__GNUC__)
+#define BYRE_API __attribute__((visibility("default")))
+#else
+#define BYRE_API
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#define BYRE_SIZED(type)                                                       \
+    {                                                                          \
+        sizeof(type)                                                           \
+    }
+#else
+#define BYRE_SIZED(type)                                                       \
+    {                                                                          \
+        .size = sizeof(type)                                                   \
+    }
+#endif
+
+#define BYRE_VERSION_MAJOR 0
+#define BYRE_VERSION_MINOR 1
+#define BYRE_VERSION_PATCH 0
+
+/* The version of the library at run time, as "0.1.0". */
+BYRE_API const char *byre_version(void);
+
+/*
+ * The libraries this one was built with, separated by spaces: "zlib" and some
+ * of "libdeflate", "zstd", "crypto", "json".  What is missing is named by the
+ * call that needs it, with BYRE_E_UNSUPPORTED.
+ */
+BYRE_API const char *byre_features(void);
+
+/* ---- Errors ---- */
+
+/* Grouped by what the caller can do about them. */
+enum {
+    BYRE_OK = 0,
+    BYRE_E_INVALID = -1,     /* an argument is wrong: a bug in the caller */
+    BYRE_E_STATE = -2,       /* the call does not fit how it was opened */
+    BYRE_E_NOMEM = -3,       /* memory ran out */
+    BYRE_E_IO = -4,          /* a system call or store failed: sys_errno */
+    BYRE_E_LOCKED = -5,      /* another process uses the file */
+    BYRE_E_FORMAT = -6,      /* the file is not of this format */
+    BYRE_E_CORRUPT = -7,     /* of the format, but it contradicts itself */
+    BYRE_E_UNSUPPORTED = -8, /* valid, but this library cannot do it */
+    BYRE_E_LIMIT = -9,       /* a named limit of the options was exceeded */
+    BYRE_E_POLICY = -10,     /* the caller did not allow it; see the message */
+    BYRE_E_SECRET = -11,     /* a passphrase is missing or wrong */
+    BYRE_E_NOT_FOUND = -12,  /* no snapshot (or other part) of that name */
+    BYRE_E_CANCELED = -13    /* byre_job_cancel() was called */
+};
+
+/* Stands for "no offset" wherever an offset is reported. */
+#define BYRE_NO_OFFSET UINT64_MAX
+
+#define BYRE_ERROR_MESSAGE_SIZE 1024
+
+struct byre_error {
+    int32_t code;      /* BYRE_E_* */
+    int32_t sys_errno; /* errno of the failed system call, or 0 */
+    uint64_t offset; /* in the file, where the trouble is; or BYRE_NO_OFFSET */
+    char message[BYRE_ERROR_MESSAGE_SIZE]; /* one line, no newline, no period */
+};
+
+/* ---- Stores: where bytes live ---- */
+
+struct byre_store;
+
+/* What byre_store_ops.extent reports of a range. */
+#define BYRE_STORE_DATA 0u /* may hold anything */
+#define BYRE_STORE_HOLE 1u /* reads as zeroes and takes no space */
+
+/*
+ * A store of the caller's own: a VM monitor's memory, an object, a device.
+ * Every function may be called from several threads at once, with `user` as it
+ * was given.  Members marked optional may be NULL.  Functions return 0 or a
+ * negative BYRE_E_*, and fill `err` (never NULL here) when they fail.
+ */
+struct byre_store_ops {
+    size_t size; /* sizeof(struct byre_store_ops) */
+
+    /* Fills all of `buf`; what lies past the end of the store reads as zero. */
+    int (*read)(void *user, uint64_t offset, void *buf, size_t length,
+                struct byre_error *err);
+    /* The length of the store in bytes. */
+    int (*get_size)(void *user, uint64_t *ret_size_bytes,
+                    struct byre_error *err);
+    /*
+     * Optional.  Whether the range at `offset` is data or a hole, and for how
+     * long (at least 1, at most `length` bytes).  Without it all is data.
+     */
+    int (*extent)(void *user, uint64_t offset, uint64_t length,
+                  uint32_t *ret_kind, uint64_t *ret_length,
+                  struct byre_error *err);
+    /* Optional (a store without it is read-only).  Grows the store. */
+    int (*write)(void *user, uint64_t offset, const void *buf, size_t length,
+                 struct byre_error *err);
+    /* Optional.  A barrier: all that was written before it is durable. */
+    int (*flush)(void *user, struct byre_error *err);
+    /* Optional.  Sets the length; a grown part reads as zeroes. */
+    int (*resize)(void *user, uint64_t size_bytes, struct byre_error *err);
+    /* Optional.  Makes the range read as zeroes, freeing space if it can. */
+    int (*zero)(void *user, uint64_t offset, uint64_t length,
+                struct byre_error *err);
+    /* Optional.  Called once, when the last image on the store has closed. */
+    void (*close)(void *user);
+};
+
+/*
+ * Makes a store from the caller's functions.  `ops` is copied.  The result has
+ * one reference, released by byre_store_unref(); images hold their own.
+ */
+BYRE_API int byre_store_new(const struct byre_store_ops *ops, void *user,
+                            struct byre_store **ret_store,
+                            struct byre_error *err);
+
+/* A growing store in memory that starts as a copy of `length` bytes of `buf`.
+ */
+BYRE_API int byre_store_new_memory(const void *buf, size_t length,
+                                   struct byre_store **ret_store,
+                                   struct byre_error *err);
+
+/* Drops a reference; NULL is allowed. */
+BYRE_API void byre_store_unref(struct byre_store *store);
+
+/* ---- Opening ---- */
+
+struct byre;
+
+/* Open the backing files that images of the chain name. */
+#define BYRE_OPEN_FOLLOW_BACKING (UINT32_C(1) << 0)
+/* Open the external data file that an image names. */
+#define BYRE_OPEN_FOLLOW_DATA_FILE (UINT32_C(1) << 1)
+/* Guess the format of a backing file where the overlay does not record it. */
+#define BYRE_OPEN_PROBE_BACKING (UINT32_C(1) << 2)
+/* Never guess: a top image without `format` is an error too. */
+#define BYRE_OPEN_NO_PROBE (UINT32_C(1) << 3)
+/* Share the file with a writer (qemu-img's -U); what is read may be torn. */
+#define BYRE_OPEN_SHARED (UINT32_C(1) << 4)
+/*
+ * Read the description only: header, snapshots, bitmaps, LUKS header.  Opens no
+ * backing or data file and needs no passphrase; data calls give BYRE_E_STATE.
+ */
+#define BYRE_OPEN_METADATA_ONLY (UINT32_C(1) << 5)
+/* Take and test no locks at all. */
+#define BYRE_OPEN_NO_LOCK (UINT32_C(1) << 6)
+/* Open the image alone: what it leaves to a backing file reads as zeroes. */
+#define BYRE_OPEN_NO_BACKING (UINT32_C(1) << 7)
+
+/* What a reference found in an image points to. */
+enum { BYRE_REF_BACKING = 1, BYRE_REF_DATA_FILE = 2 };
+
+/* A name inside an image that is about to be opened. */
+struct byre_ref {
+    uint32_t kind;          /* BYRE_REF_* */
+    uint32_t depth;         /* 1 for the top image's own references */
+    const char *image_name; /* the image that holds the name */
+    const char *stored;     /* the name as it is stored */
+    const char *resolved;   /* the name that would be opened */
+    const char *format;     /* as recorded, or NULL */
+};
+
+struct byre_open_options {
+    size_t size;
+    uint32_t flags;           /* BYRE_OPEN_* */
+    uint32_t max_chain_depth; /* images in a chain; 0: 200 */
+
+    /* "raw", "qcow" or "qcow2"; NULL: probed, see docs/open-policy.md. */
+    const char *format;
+
+    /* Open this snapshot as a read-only disk: by id, by name, or (snapshot) by
+       id first and then by name.  At most one of the ways is used. */
+    const char *snapshot;
+    const char *snapshot_id;
+    const char *snapshot_name;
+
+    /* Handed to the callbacks below. */
+    void *user;
+
+    /*
+     * Asked before each reference is opened (whose BYRE_OPEN_FOLLOW_* flag must
+     * be set as well).  Returns 0 to allow it, or a negative BYRE_E_* with
+     * `err` filled to fail the open.
+     */
+    int (*allow_ref)(void *user, const struct byre_ref *ref,
+                     struct byre_error *err);
+
+    /*
+     * Asked for the passphrase of an encrypted image.  `secret_id` is the
+     * key-secret of a json: name, or NULL.  Stores at most `capacity` bytes.
+     */
+    int (*get_secret)(void *user, const char *secret_id, const char *image_name,
+                      void *buf, size_t capacity, size_t *ret_length,
+                      struct byre_error *err);
+    /* Or: a file whose bytes, all of them, are the top image's passphrase. */
+    const char *passphrase_file;
+
+    /* Budgets; 0 means the default. */
+    uint64_t table_cache_bytes;   /* cached tables of each image: 32 MiB */
+    uint64_t cluster_cache_bytes; /* decompressed clusters: 8 MiB */
+    uint64_t max_kdf_iterations;  /* PBKDF2, over all slots tried: 2^26 */
+    uint64_t max_table_bytes;     /* L1 and snapshot tables held: 64 MiB each */
+};
+
+#define BYRE_OPEN_OPTIONS_INIT BYRE_SIZED(struct byre_open_options)
+
+/*
+ * Opens the image at `name` for reading.  An image that names a backing or data
+ * file is refused with BYRE_E_POLICY unless the flags say what to do about it:
+ * it would not read as its disk without.  A `name` is a path, "file:PATH", or
+ * "json:{...}" with QEMU's option tree (drivers raw, qcow, qcow2 over file and
+ * host_device).  `opts` may be NULL.  Close the result with byre_close().
+ */
+BYRE_API int byre_open(const char *name, const struct byre_open_options *opts,
+                       struct byre **ret_img, struct byre_error *err);
+
+/*
+ * The same for an open file descriptor, which is duplicated: the caller keeps
+ * its own.  `name` is for messages and for resolving relative names; it may be
+ * NULL, and then relative names in the image are refused.
+ */
+BYRE_API int byre_open_fd(int fd, const char *name,
+                          const struct byre_open_options *opts,
+                          struct byre **ret_img, struct byre_error *err);
+
+/* The same for a store, of which the image takes a reference. */
+BYRE_API int byre_open_store(struct byre_store *store, const char *name,
+                             const struct byre_open_options *opts,
+                             struct byre **ret_img, struct byre_error *err);
+
+/* Closes the image and its chain.  NULL is allowed.  Data calls must be over.
+ */
+BYRE_API int byre_close(struct byre *img, struct byre_error *err);
+
+/* ---- Description ---- */
+
+/* struct byre_info.flags */
+#define BYRE_INFO_DIRTY          (UINT32_C(1) << 0)
+#define BYRE_INFO_CORRUPT        (UINT32_C(1) << 1)
+#define BYRE_INFO_LAZY_REFCOUNTS (UINT32_C(1) << 2)
+#define BYRE_INFO_EXTENDED_L2    (UINT32_C(1) << 3)
+#define BYRE_INFO_EXTERNAL_DATA  (UINT32_C(1) << 4)
+#define BYRE_INFO_DATA_FILE_RAW  (UINT32_C(1) << 5)
+#define BYRE_INFO_ENCRYPTED      (UINT32_C(1) << 6)
+
+enum { BYRE_ENCRYPTION_NONE, BYRE_ENCRYPTION_AES, BYRE_ENCRYPTION_LUKS };
+
+struct byre_info {
+    size_t size;
+    uint32_t flags;               /* BYRE_INFO_* */
+    uint32_t version;             /* 1, 2 or 3; 0 for raw */
+    const char *format;           /* "raw", "qcow" or "qcow2" */
+    const char *name;             /* as it was opened */
+    const char *path;             /* the file at its bottom; NULL: unknown */
+    const char *protocol;         /* "file", "host_device", "memory", "store" */
+    uint64_t virtual_size_bytes;  /* the disk */
+    uint64_t file_size_bytes;     /* the image file */
+    uint64_t allocated_bytes;     /* space it takes; BYRE_NO_OFFSET: unknown */
+    uint64_t cluster_size_bytes;  /* 0 for raw */
+    uint32_t refcount_bits;       /* 0 where the format has none */
+    uint32_t encryption;          /* BYRE_ENCRYPTION_* */
+    const char *compression_type; /* "zlib" or "zstd"; NULL for raw */
+    const char *backing_name;     /* as stored; NULL: none */
+    const char *backing_format;   /* as stored; NULL: not recorded */
+    const char *backing_resolved; /* the name that would be opened; NULL: none,
+                                     or it cannot be told */
+    const char *data_file;        /* as stored; NULL: none recorded */
+};
+
+#define BYRE_INFO_INIT BYRE_SIZED(struct byre_info)
+
+BYRE_API int byre_get_info(struct byre *img, struct byre_info *ret_info,
+                           struct byre_error *err);
+
+/* The image this one stands on, owned by it; NULL: none, or not opened. */
+BYRE_API struct byre *byre_get_backing(struct byre *img);
+
+struct byre_luks_slot {
+    uint32_t active; /* 0 or 1 */
+    uint32_t iterations;
+    uint32_t stripes;
+    uint64_t key_offset_bytes; /* in the LUKS area */
+};
+
+struct byre_luks_info {
+    size_t size;
+    const char *cipher_alg;  /* as "aes-256" */
+    const char *cipher_mode; /* as "xts" */
+    const char *ivgen_alg;   /* as "plain64" */
+    const char *ivgen_hash;  /* as "sha256"; NULL where there is none */
+    const char *hash_alg;
+    const char *uuid;
+    uint64_t payload_offset_bytes;
+    uint32_t master_key_iterations;
+    struct byre_luks_slot slots[8];
+};
+
+#define BYRE_LUKS_INFO_INIT BYRE_SIZED(struct byre_luks_info)
+
+/* BYRE_E_STATE if the image is not encrypted with LUKS. */
+BYRE_API int byre_get_luks_info(struct byre *img,
+                                struct byre_luks_info *ret_info,
+                                struct byre_error *err);
+
+#define BYRE_NO_ICOUNT UINT64_MAX
+
+struct byre_snapshot {
+    const char *id;
+    const char *name;
+    uint64_t vm_state_bytes;
+    uint64_t virtual_size_bytes;
+    uint64_t vm_clock_nsec;
+    uint64_t icount; /* BYRE_NO_ICOUNT: not recorded */
+    uint32_t date_sec;
+    uint32_t date_nsec;
+};
+
+/* The image's internal snapshots, in its order; the list belongs to it. */
+BYRE_API int byre_snapshot_list(struct byre *img,
+                                const struct byre_snapshot **ret_list,
+                                size_t *ret_count, struct byre_error *err);
+
+#define BYRE_BITMAP_IN_USE (UINT32_C(1) << 0)
+#define BYRE_BITMAP_AUTO   (UINT32_C(1) << 1)
+
+struct byre_bitmap {
+    const char *name;
+    uint64_t granularity_bytes;
+    uint32_t flags; /* BYRE_BITMAP_* */
+};
+
+/* The image's persistent bitmaps, in its order; the list belongs to it. */
+BYRE_API int byre_bitmap_list(struct byre *img,
+                              const struct byre_bitmap **ret_list,
+                              size_t *ret_count, struct byre_error *err);
+
+/* ---- Data ---- */
+
+/*
+ * Reads `length` bytes of the disk at `offset`, of any alignment: all or
+ * failure, never short.  Past the end of the disk is BYRE_E_INVALID.  Any
+ * number of threads at once.
+ */
+BYRE_API int byre_read(struct byre *img, uint64_t offset, void *buf,
+                       size_t length, struct byre_error *err);
+
+/* struct byre_extent.flags */
+#define BYRE_EXTENT_ALLOCATED  (UINT32_C(1) << 0) /* some image holds it */
+#define BYRE_EXTENT_DATA       (UINT32_C(1) << 1) /* it has bytes stored */
+#define BYRE_EXTENT_ZERO       (UINT32_C(1) << 2) /* it reads as zeroes */
+#define BYRE_EXTENT_COMPRESSED (UINT32_C(1) << 3)
+#define BYRE_EXTENT_ENCRYPTED  (UINT32_C(1) << 4)
+
+/* struct byre_extent.cluster_class: what the image that answers calls it. */
+enum {
+    BYRE_CLASS_UNALLOCATED,
+    BYRE_CLASS_ZERO_PLAIN,     /* reads as zeroes, nothing stored */
+    BYRE_CLASS_ZERO_ALLOCATED, /* reads as zeroes, space is reserved */
+    BYRE_CLASS_NORMAL,
+    BYRE_CLASS_COMPRESSED,
+    BYRE_CLASS_RESERVED, /* unallocated, but space is reserved for it */
+    BYRE_CLASS_INVALID   /* the format forbids the entry; reading fails */
+};
+
+struct byre_extent {
+    uint64_t offset;        /* on the disk */
+    uint64_t length;        /* in bytes, never 0 */
+    uint64_t host_offset;   /* in `file`, or BYRE_NO_OFFSET */
+    const char *file;       /* the file that holds it, or NULL */
+    uint32_t depth;         /* which image of the chain answers, from 0 */
+    uint32_t flags;         /* BYRE_EXTENT_* */
+    uint32_t cluster_class; /* BYRE_CLASS_* of its first byte */
+};
+
+/* Ask this image only, not its backing chain. */
+#define BYRE_EXTENTS_SHALLOW (UINT32_C(1) << 0)
+/*
+ * One extent for each run of one class, compressed clusters one by one with the
+ * host offset of their stream; BYRE_CLASS_INVALID is reported, not an error.
+ */
+#define BYRE_EXTENTS_CLASSES (UINT32_C(1) << 1)
+
+/*
+ * Describes `length` bytes at `offset` in ascending, contiguous extents clipped
+ * to the range, equal neighbours joined; at most `capacity` of them, at least
+ * one if `length` is not 0.  Go on behind the last one.  `length` bounds the
+ * work: tables are read for as much of it as the answer covers.
+ */
+BYRE_API int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
+                          uint32_t flags, struct byre_extent *ret_extents,
+                          size_t capacity, size_t *ret_count,
+                          struct byre_error *err);
+
+/* ---- Jobs: long work ---- */
+
+struct byre_job;
+
+/*
+ * Runs the job to its end in the calling thread and its workers.  Once.  A job
+ * that fails or is cancelled leaves nothing half-made that it created itself.
+ */
+BYRE_API int byre_job_run(struct byre_job *job, struct byre_error *err);
+
+/* How far the job is, in bytes of the disk.  From any thread, at any time. */
+BYRE_API void byre_job_progress(const struct byre_job *job,
+                                uint64_t *ret_done_bytes,
+                                uint64_t *ret_total_bytes);
+
+/* Ends the job soon with BYRE_E_CANCELED.  Any thread; safe in a signal. */
+BYRE_API void byre_job_cancel(struct byre_job *job);
+
+/* Frees a job that is not running; NULL is allowed. */
+BYRE_API void byre_job_free(struct byre_job *job);
+
+/* Write into the existing target instead of making a new one. */
+#define BYRE_CONVERT_NO_CREATE (UINT32_C(1) << 0)
+/* The existing target reads as zeroes, so zeroes need no writing. */
+#define BYRE_CONVERT_TARGET_IS_ZERO (UINT32_C(1) << 1)
+/* Report success without waiting for the bytes to be durable. */
+#define BYRE_CONVERT_NO_SYNC (UINT32_C(1) << 2)
+/* Read errors become zeroes (qemu-img's --salvage). */
+#define BYRE_CONVERT_SALVAGE (UINT32_C(1) << 3)
+/* Open the target for direct I/O. */
+#define BYRE_CONVERT_DIRECT (UINT32_C(1) << 4)
+
+/* sparse_bytes: write every byte, leave no holes. */
+#define BYRE_SPARSE_NONE UINT64_MAX
+
+struct byre_convert_options {
+    size_t size;
+    uint32_t flags;        /* BYRE_CONVERT_* */
+    uint32_t workers;      /* threads that copy; 0: one a processor */
+    uint64_t sparse_bytes; /* zero runs of this length become holes; 0: 4096 */
+    uint64_t rate_bytes_per_second; /* 0: no limit */
+    /* Called for each range that BYRE_CONVERT_SALVAGE gave up on, or NULL. */
+    void (*salvaged)(void *user, uint64_t offset, uint64_t length,
+                     const struct byre_error *why);
+    void *user;
+};
+
+#define BYRE_CONVERT_OPTIONS_INIT BYRE_SIZED(struct byre_convert_options)
+
+/*
+ * Prepares to copy the disks of `sources`, one behind the other, to the raw
+ * file, block device or pipe `target_name`.  Pipes are written in one pass.
+ * Nothing is opened or made before byre_job_run(); the sources must stay open
+ * until byre_job_free().
+ */
+BYRE_API int byre_convert(struct byre *const *sources, size_t source_count,
+                          const char *target_name,
+                          const struct byre_convert_options *opts,
+                          struct byre_job **ret_job, struct byre_error *err);
+
+enum {
+    BYRE_COMPARE_EQUAL,
+    BYRE_COMPARE_CONTENT, /* the bytes differ */
+    BYRE_COMPARE_STATUS,  /* strict: one is allocated, the other is not */
+    BYRE_COMPARE_SIZE     /* strict: the sizes differ */
+};
+
+/* Where comparing two disks stopped, for exit codes that tell. */
+enum {
+    BYRE_COMPARE_READ_FIRST = 1,
+    BYRE_COMPARE_READ_SECOND = 2,
+    BYRE_COMPARE_MAP_FIRST = 3,
+    BYRE_COMPARE_MAP_SECOND = 4
+};
+
+struct byre_compare_result {
+    size_t size;
+    uint32_t outcome;     /* BYRE_COMPARE_EQUAL ... */
+    uint32_t failed_step; /* BYRE_COMPARE_READ_FIRST ..., 0: nothing failed */
+    uint64_t offset;      /* of the first difference (content: of its 512-byte
+                             sector), or where it failed */
+};
+
+#define BYRE_COMPARE_RESULT_INIT BYRE_SIZED(struct byre_compare_result)
+
+/* Sizes and allocation must agree too. */
+#define BYRE_COMPARE_STRICT (UINT32_C(1) << 0)
+
+/*
+ * Prepares to compare two disks.  Where one is longer, the rest of it must read
+ * as zeroes.  A difference is a result, not an error.  Both images must stay
+ * open until byre_job_free().
+ */
+BYRE_API int byre_compare(struct byre *first, struct byre *second,
+                          uint32_t flags, struct byre_job **ret_job,
+                          struct byre_error *err);
+
+/* What a compare job that ran has found; BYRE_E_STATE for any other job. */
+BYRE_API int byre_compare_get_result(const struct byre_job *job,
+                                     struct byre_compare_result *ret_result,
+                                     struct byre_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BYRE_H */

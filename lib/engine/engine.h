@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an engine is: a format's answer to "where is this range?", and the
+ * transfer of what it points to.
+ *
+ * The plan (map) is apart from the transfer (read).  Reading, extents, convert,
+ * compare and the exporters all ask map; nobody else decodes an L2 entry.  map
+ * touches cached metadata only, and blocks only to load a table that is
+ * missing.
+ *
+ * An engine is opened in steps, since what an image names is opened by
+ * permission of the room above: the format's own constructor reads the
+ * description; set_data_store, unlock and prepare make it a disk.
+ */
+#ifndef BYRE_ENGINE_ENGINE_H
+#define BYRE_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+
+#include "byre.h"
+#include "format/entry.h"
+#include "store/store.h"
+
+/* Where a range of the disk is, in this image. */
+struct mapping {
+    enum l2_kind kind;
+    uint64_t length;          /* bytes for which this holds, never 0 */
+    struct byre_store *store; /* holds it; NULL where nothing is stored */
+    uint64_t host_offset; /* of the range; L2_COMPRESSED: of the stream; valid
+                             where `store` is not NULL */
+    uint32_t compressed_bytes; /* L2_COMPRESSED: the most it can span */
+    uint64_t entry;            /* L2_INVALID: what is wrong, for the message */
+    uint64_t bitmap;
+};
+
+/* Which disk of the image to prepare; all NULL: the active one. */
+struct snapshot_selector {
+    const char *id_or_name;
+    const char *id;
+    const char *name;
+};
+
+static inline bool snapshot_is_selected(const struct snapshot_selector *s)
+{
+    return s->id_or_name != NULL || s->id != NULL || s->name != NULL;
+}
+
+/* Budgets, all set. */
+struct engine_limits {
+    uint64_t table_cache_bytes;
+    uint64_t cluster_cache_bytes;
+    uint64_t max_kdf_iterations;
+    uint64_t max_table_bytes;
+};
+
+struct engine_ops;
+
+struct engine {
+    const struct engine_ops *ops;
+    const char *format;    /* "raw", "qcow" or "qcow2" */
+    uint64_t size_bytes;   /* of the disk; prepare may change it */
+    uint32_t cluster_bits; /* 0: no clusters */
+    uint32_t encryption;   /* BYRE_ENCRYPTION_* */
+    bool needs_data_file;  /* clusters live in an external data file */
+    char *backing_name;    /* as stored; NULL: none */
+    char *backing_format;  /* as stored; NULL: not recorded */
+    char *data_file_name;  /* as stored; NULL: not recorded */
+};
+
+/* Members that a format does not have are NULL. */
+struct engine_ops {
+    /* Fills in what only the format knows. */
+    void (*describe)(struct engine *engine, struct byre_info *info);
+
+    int (*luks_info)(struct engine *engine, struct byre_luks_info *info,
+                     struct byre_error *err);
+    /* Lists of the engine's own, loaded at the first call; thread-safe. */
+    int (*snapshots)(struct engine *engine, const struct byre_snapshot **ret,
+                     size_t *ret_count, struct byre_error *err);
+    int (*bitmaps)(struct engine *engine, const struct byre_bitmap **ret,
+                   size_t *ret_count, struct byre_error *err);
+
+    /* Takes a reference of the external data file. */
+    void (*set_data_store)(struct engine *engine, struct byre_store *store);
+    int (*unlock)(struct engine *engine, const void *passphrase,
+                  size_t passphrase_bytes, struct byre_error *err);
+    /* Loads what map needs.  Once, before map, read and may_have_holes. */
+    int (*prepare)(struct engine *engine,
+                   const struct snapshot_selector *selector,
+                   struct byre_error *err);
+
+    /*
+     * Maps `length` bytes at `guest_offset`, a range within the disk and not
+     * empty: the run that starts there, as long as is cheap to tell.
+     */
+    int (*map)(struct engine *engine, uint64_t guest_offset, uint64_t length,
+               struct mapping *ret, struct byre_error *err);
+    /*
+     * Reads the first `length` bytes of a mapping of `guest_offset` whose kind
+     * is L2_DATA or L2_COMPRESSED.  L2_INVALID fails with what is wrong.
+     */
+    int (*read)(struct engine *engine, const struct mapping *mapping,
+                uint64_t guest_offset, void *buf, size_t length,
+                struct byre_error *err);
+    /* Whether L2_DATA often lies over holes, so that asking the store pays. */
+    bool (*may_have_holes)(struct engine *engine);
+
+    void (*free)(struct engine *engine);
+};
+
+/* Frees the strings of the common part. */
+void engine_done(struct engine *engine);
+
+static inline uint64_t engine_cluster_bytes(const struct engine *engine)
+{
+    return UINT64_C(1) << engine->cluster_bits;
+}
+
+/* QEMU counts disks in 512-byte sectors and ignores a part of one. */
+#define ENGINE_SECTOR_BYTES 512
+
+/*
+ * Reads `bytes` of text at `offset` of the store into a new string; an embedded
+ * NUL ends it (measured on QEMU 7.2).  The caller bounds `bytes`.
+ */
+int engine_read_string(struct byre_store *store, uint64_t offset,
+                       uint32_t bytes, char **ret_text, struct byre_error *err);
+
+/* A new string of `bytes` of `text`, ended at an embedded NUL. */
+int engine_copy_string(const void *text, size_t bytes, char **ret_text,
+                       struct byre_error *err);
+
+/*
+ * Loads a table of `entries` 8-byte words at `offset`, as far as the file
+ * reaches: what lies past its end is zero and is not held.  BYRE_E_LIMIT if
+ * what is there takes more than `max_bytes`.  `name` is for messages.
+ */
+int engine_load_words(struct byre_store *store, const char *name,
+                      uint64_t offset, uint64_t entries, uint64_t max_bytes,
+                      uint64_t **ret_words, uint64_t *ret_held,
+                      struct byre_error *err);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A cache of table slices: L2 tables in pieces of at most 4 KiB, so that a
+ * random read of an image with 2 MiB clusters does not load 2 MiB of table.
+ *
+ * A hit takes no lock.  Each slot has a sequence count that is odd while the
+ * slot changes; a reader looks its words up through a view and believes them
+ * only if the count is still the same afterwards:
+ *
+ *     do {
+ *         if (!table_cache_find(cache, host_offset, &view))
+ *             load it, or ask to have it loaded
+ *         word = table_view_word(&view, i); ...
+ *     } while (!table_view_still_valid(&view));
+ *
+ * Words are atomics, loaded with acquire and stored with release order, so that
+ * a reader that sees a new word also sees the odd count before it.
+ *
+ * Loading happens outside the lock of the set it goes to: table_cache_load()
+ * reads into a buffer of its own and takes the lock only to put it in.
+ */
+#ifndef BYRE_ENGINE_TABLE_CACHE_H
+#define BYRE_ENGINE_TABLE_CACHE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/store.h"
+
+#define TABLE_SLICE_MAX_BYTES 4096
+
+struct table_cache;
+
+struct table_view {
+    const _Atomic uint64_t *words;
+    const atomic_uint *sequence_count;
+    unsigned sequence;
+};
+
+/*
+ * A cache of slices of `slice_bytes` (a multiple of 8, at most
+ * TABLE_SLICE_MAX_BYTES) that holds `budget_bytes` of them, or a few if that is
+ * less.  Memory is taken as slices come.  `store` must outlive the cache.
+ */
+int table_cache_new(struct byre_store *store, uint32_t slice_bytes,
+                    uint64_t budget_bytes, struct table_cache **ret_cache,
+                    struct byre_error *err);
+
+/* NULL is allowed. */
+void table_cache_free(struct table_cache *cache);
+
+/* The slice that starts at `host_offset`; false if it is not here. */
+bool table_cache_find(struct table_cache *cache, uint64_t host_offset,
+                      struct table_view *ret_view);
+
+/* Reads the slice and puts it in.  Many threads at once, also for one slice. */
+int table_cache_load(struct table_cache *cache, uint64_t host_offset,
+                     struct byre_error *err);
+
+static inline uint64_t table_view_word(const struct table_view *view,
+                                       uint32_t index)
+{
+    return atomic_load_explicit(&view->words[index], memory_order_acquire);
+}
+
+static inline bool table_view_still_valid(const struct table_view *view)
+{
+    return atomic_load_explicit(view->sequence_count, memory_order_relaxed) ==
+           view->sequence;
+}
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * struct byre: an engine on a store, and the chain below it.  Everything here
+ * is set while opening and only read afterwards.
+ */
+#ifndef BYRE_IMAGE_IMAGE_H
+#define BYRE_IMAGE_IMAGE_H
+
+#include <stdbool.h>
+
+#include "byre.h"
+#include "engine/engine.h"
+
+struct byre {
+    struct engine *engine;
+    struct byre_store *store;      /* the image file */
+    struct byre_store *data_store; /* the external data file, or NULL */
+    struct byre *backing;          /* NULL: none, or not opened */
+    char *name;                    /* for people */
+    char *path;      /* of the image file, for relative names; NULL: unknown */
+    char *data_path; /* of the external data file, or NULL */
+    char *backing_resolved; /* what backing_name stands for; NULL: unknown */
+    bool metadata_only;
+};
+
+/* What the disk is at `offset`, asked of the whole chain. */
+struct chain_mapping {
+    struct byre *image; /* whose engine answered */
+    uint32_t depth;
+    struct mapping mapping; /* L2_UNALLOCATED: nobody holds it, so it is zero */
+};
+
+/*
+ * Maps `length` bytes at `offset`, a range of the disk and not empty; `shallow`
+ * asks `img` alone.
+ */
+int chain_map(struct byre *img, uint64_t offset, uint64_t length, bool shallow,
+              struct chain_mapping *ret, struct byre_error *err);
+
+/* Reads what chain_map() answered, or the first `length` bytes of it. */
+int chain_read(const struct chain_mapping *chain, uint64_t offset, void *buf,
+               size_t length, struct byre_error *err);
+
+/* Fails unless [offset, offset + length) is a range of an opened disk. */
+int check_disk_range(const struct byre *img, uint64_t offset, uint64_t length,
+                     struct byre_error *err);
+
+/* Whether any file of the chain is the one with this identity. */
+bool chain_uses_file(const struct byre *img,
+                     const struct store_identity *identity);
+
+#endif

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The open policy: what is opened, in which format, with which locks, and by
+ * whose permission (docs/open-policy.md).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/sized.h"
+#include "image/locate.h"
+#include "image/names.h"
+#include "image/request.h"
+#include "image/secret.h"
+#include "qcow1/qcow1.h"
+#include "qcow2/qcow2.h"
+#include "raw/raw.h"
+#include "store/file.h"
+
+#define DEFAULT_CHAIN_DEPTH         200
+#define DEFAULT_TABLE_CACHE_BYTES   (UINT64_C(32) << 20)
+#define DEFAULT_CLUSTER_CACHE_BYTES (UINT64_C(8) << 20)
+#define DEFAULT_KDF_ITERATIONS      (UINT64_C(1) << 26)
+#define DEFAULT_TABLE_BYTES         (UINT64_C(64) << 20)
+
+#define KNOWN_OPEN_FLAGS                                                       \
+    (BYRE_OPEN_FOLLOW_BACKING | BYRE_OPEN_FOLLOW_DATA_FILE |                   \
+     BYRE_OPEN_PROBE_BACKING | BYRE_OPEN_NO_PROBE | BYRE_OPEN_SHARED |         \
+     BYRE_OPEN_METADATA_ONLY | BYRE_OPEN_NO_LOCK | BYRE_OPEN_NO_BACKING)
+
+static uint64_t or_default(uint64_t value, uint64_t default_value)
+{
+    return value != 0 ? value : default_value;
+}
+
+/* ---- The format ---- */
+
+static int choose_format(const struct request *request, const char **ret_format,
+                         struct byre_error *err)
+{
+    const bool top = request->depth == 0;
+    const uint32_t flags = request->opts->flags;
+
+    if (request->format != NULL) {
+        *ret_format = request->format;
+        return BYRE_OK;
+    }
+    if (!top && (flags & BYRE_OPEN_PROBE_BACKING) == 0)
+        return fail(err, BYRE_E_POLICY,
+                    "the format of backing file '%s' is not recorded, and "
+                    "guessing it is not allowed",
+                    request->name);
+    if (flags & BYRE_OPEN_NO_PROBE)
+        return fail(err, BYRE_E_POLICY,
+                    "no format is given for '%s', and guessing it is not "
+                    "allowed",
+                    request->name);
+    return locate_probe(request->store, ret_format, err);
+}
+
+static int open_engine(const struct request *request, const char *format,
+                       struct engine **ret_engine, struct byre_error *err)
+{
+    const struct byre_open_options *opts = request->opts;
+    const struct engine_limits limits = {
+        .table_cache_bytes =
+            or_default(opts->table_cache_bytes, DEFAULT_TABLE_CACHE_BYTES),
+        .cluster_cache_bytes =
+            or_default(opts->cluster_cache_bytes, DEFAULT_CLUSTER_CACHE_BYTES),
+        .max_kdf_iterations =
+            or_default(opts->max_kdf_iterations, DEFAULT_KDF_ITERATIONS),
+        .max_table_bytes =
+            or_default(opts->max_table_bytes, DEFAULT_TABLE_BYTES),
+    };
+
+    if (strcmp(format, "raw") == 0)
+        return raw_open(request->store, ret_engine, err);
+    if (strcmp(format, "qcow") == 0)
+        return qcow1_open(request->store, &limits, ret_engine, err);
+    if (strcmp(format, "qcow2") == 0)
+        return qcow2_open(request->store, &limits, ret_engine, err);
+    return fail(err, BYRE_E_UNSUPPORTED,
+                "Unknown driver '%s'; there are raw, qcow and qcow2", format);
+}
+
+/* ---- Locks and loops ---- */
+
+/*
+ * A reader of metadata keeps writers away; one of a raw disk lets them write,
+ * unless an overlay depends on it.  (Measured on QEMU 7.2, tests/interop.)
+ */
+static int lock_image(const struct request *request, const char *format,
+                      struct byre_error *err)
+{
+    const uint32_t flags = request->opts->flags;
+    const bool plain_disk = strcmp(format, "raw") == 0 && request->depth == 0;
+    unsigned used = FILE_LOCK_READ;
+    unsigned unshared = FILE_LOCK_WRITE | FILE_LOCK_RESIZE;
+
+    if ((flags & BYRE_OPEN_NO_LOCK) || request->file == NULL)
+        return BYRE_OK;
+    if (flags & BYRE_OPEN_METADATA_ONLY)
+        used = 0;
+    if ((flags & BYRE_OPEN_SHARED) || plain_disk)
+        unshared = 0;
+    return file_store_lock(request->file, used, unshared, request->name, err);
+}
+
+static bool same_file(const struct store_identity *a,
+                      const struct store_identity *b)
+{
+    return a->known && b->known && a->device == b->device &&
+           a->inode == b->inode;
+}
+
+static int refuse_loops(const struct request *request, struct byre_error *err)
+{
+    const uint32_t most = request->opts->max_chain_depth != 0
+                              ? request->opts->max_chain_depth
+                              : DEFAULT_CHAIN_DEPTH;
+
+    if (request->depth >= most)
+        return fail(err, BYRE_E_LIMIT,
+                    "the chain has more than the limit of %u images", most);
+    for (const struct ancestor *a = request->above; a != NULL; a = a->above) {
+        if (same_file(&a->image->store->identity, &request->store->identity))
+            return fail(err, BYRE_E_CORRUPT,
+                        "the backing file '%s' creates an infinite loop",
+                        request->name);
+    }
+    return BYRE_OK;
+}
+
+bool chain_uses_file(const struct byre *img,
+                     const struct store_identity *identity)
+{
+    for (; img != NULL; img = img->backing) {
+        if (same_file(&img->store->identity, identity) ||
+            (img->data_store != NULL &&
+             same_file(&img->data_store->identity, identity)))
+            return true;
+    }
+    return false;
+}
+
+/* ---- From a store to a disk ---- */
+
+static int unlock(const struct request *request, struct byre *img,
+                  struct byre_error *err)
+{
+    struct secret secret;
+    int r;
+
+    if (img->engine->encryption == BYRE_ENCRYPTION_NONE)
+        return BYRE_OK;
+
+    r = secret_get(request->opts,
+                   request->node != NULL ? request->node->key_secret : NULL,
+                   img->name, request->depth, &secret, err);
+    if (r < 0)
+        return r;
+
+    r = img->engine->ops->unlock(img->engine, secret.bytes, secret.length, err);
+    secret_done(&secret);
+    return r;
+}
+
+static int make_disk(const struct request *request, struct byre *img,
+                     struct byre_error *err)
+{
+    const struct byre_open_options *opts = request->opts;
+    const struct snapshot_selector none = { 0 };
+    const struct snapshot_selector selector = { opts->snapshot,
+                                                opts->snapshot_id,
+                                                opts->snapshot_name };
+    int r;
+
+    r = request_open_data_file(request, img, err);
+    if (r == BYRE_OK)
+        r = request_open_backing(request, img, err);
+    if (r == BYRE_OK)
+        r = unlock(request, img, err);
+    if (r == BYRE_OK)
+        r = img->engine->ops->prepare(
+            img->engine, request->depth == 0 ? &selector : &none, err);
+    return r;
+}
+
+static int set_names(const struct request *request, struct byre *img,
+                     struct byre_error *err)
+{
+    img->name = strdup(request->name);
+    if (img->name == NULL)
+        return fail_nomem(err, "a name", strlen(request->name));
+    if (request->path == NULL)
+        return BYRE_OK;
+    img->path = strdup(request->path);
+    return img->path != NULL ? BYRE_OK
+                             : fail_nomem(err, "a name", strlen(request->path));
+}
+
+int request_open(const struct request *request, struct byre **ret_img,
+                 struct byre_error *err)
+{
+    struct byre *img = calloc(1, sizeof(*img));
+    const char *format;
+    int r;
+
+    if (img == NULL)
+        return fail_nomem(err, "an image", sizeof(*img));
+
+    img->store = store_ref(request->store);
+    img->metadata_only = (request->opts->flags & BYRE_OPEN_METADATA_ONLY) != 0;
+    r = set_names(request, img, err);
+    if (r == BYRE_OK)
+        r = refuse_loops(request, err);
+    if (r == BYRE_OK)
+        r = choose_format(request, &format, err);
+    if (r == BYRE_OK)
+        r = lock_image(request, format, err);
+    if (r == BYRE_OK)
+        r = open_engine(request, format, &img->engine, err);
+    if (r == BYRE_OK && img->engine->backing_name != NULL)
+        name_resolve(request->path, img->engine->backing_name,
+                     &img->backing_resolved, NULL);
+    if (r == BYRE_OK && !img->metadata_only)
+        r = make_disk(request, img, err);
+    if (r < 0) {
+        byre_close(img, NULL);
+        return r;
+    }
+    *ret_img = img;
+    return BYRE_OK;
+}
+
+static int check_options(const struct byre_open_options *given,
+                         struct byre_open_options *ret, struct byre_error *err)
+{
+    const struct byre_open_options defaults = BYRE_OPEN_OPTIONS_INIT;
+    int r;
+
+    *ret = defaults;
+    if (given == NULL)
+        return BYRE_OK;
+
+    r = sized_copy_in(given, sizeof(size_t), ret, sizeof(*ret),
+                      "struct byre_open_options", err);
+    if (r < 0)
+        return r;
+    if (ret->flags & ~KNOWN_OPEN_FLAGS)
+        return fail(err, BYRE_E_INVALID, "unknown open flags 0x%x",
+                    ret->flags & ~KNOWN_OPEN_FLAGS);
+    if (ret->snapshot != NULL &&
+        (ret->snapshot_id != NULL || ret->snapshot_name != NULL))
+        return fail(err, BYRE_E_INVALID,
+                    "a snapshot is chosen in two ways at once");
+    return BYRE_OK;
+}
+
+/* The tree of a json: name may give the format, or the caller; not both. */
+static int take_format(struct request *request, struct byre_error *err)
+{
+    const char *of_tree =
+        request->node != NULL ? locate_format(request->node) : NULL;
+    const char *of_caller = request->opts->format;
+
+    if (of_tree != NULL && of_caller != NULL && strcmp(of_tree, of_caller) != 0)
+        return fail(err, BYRE_E_INVALID,
+                    "the format is given as '%s' and, in the name, as '%s'",
+                    of_caller, of_tree);
+    request->format = of_tree != NULL ? of_tree : of_caller;
+    return BYRE_OK;
+}
+
+static int open_top(struct request *request,
+                    const struct byre_open_options *opts, struct byre **ret_img,
+                    struct byre_error *err)
+{
+    struct byre_open_options known;
+    int r;
+
+    if (ret_img == NULL)
+        return fail(err, BYRE_E_INVALID, "room for the image is required");
+
+    r = check_options(opts, &known, err);
+    if (r < 0)
+        return r;
+
+    request->opts = &known;
+    r = take_format(request, err);
+    if (r < 0)
+        return r;
+    return request_open(request, ret_img, err);
+}
+
+int byre_open(const char *name, const struct byre_open_options *opts,
+              struct byre **ret_img, struct byre_error *err)
+{
+    struct request request = { 0 };
+    struct node *node = NULL;
+    int r;
+
+    if (name == NULL)
+        return fail(err, BYRE_E_INVALID, "a name is required");
+
+    r = node_parse(name, &node, err);
+    if (r < 0)
+        return r;
+
+    r = locate_store(node, &request.store, &request.file, err);
+    if (r == BYRE_OK) {
+        request.node = node;
+        request.path = node_path(node);
+        request.name = node_is_plain(node) ? request.path : name;
+        r = open_top(&request, opts, ret_img, err);
+        byre_store_unref(request.store);
+        byre_store_unref(request.file);
+    }
+    node_free(node);
+    return r;
+}
+
+int byre_open_fd(int fd, const char *name, const struct byre_open_options *opts,
+                 struct byre **ret_img, struct byre_error *err)
+{
+    struct request request = { .name = name != NULL ? name : "descriptor",
+                               .path = name };
+    int r;
+
+    r = file_store_open_fd(fd, &request.store, err);
+    if (r < 0)
+        return r;
+
+    request.file = request.store;
+    r = open_top(&request, opts, ret_img, err);
+    byre_store_unref(request.store);
+    return r;
+}
+
+int byre_open_store(struct byre_store *store, const char *name,
+                    const struct byre_open_options *opts, struct byre **ret_img,
+                    struct byre_error *err)
+{
+    struct request request = { .store = store,
+                               .name = name != NULL ? name : "store",
+                               .path = name };
+
+    if (store == NULL)
+        return fail(err, BYRE_E_INVALID, "a store is required");
+    return open_top(&request, opts, ret_img, err);
+}
+
+/* Reading leaves nothing to flush, so nothing can fail here. */
+int byre_close(struct byre *img, struct byre_error *err)
+{
+    (void)err;
+    while (img != NULL) {
+        struct byre *backing = img->backing;
+
+        if (img->engine != NULL)
+            img->engine->ops->free(img->engine);
+        byre_store_unref(img->data_store);
+        byre_store_unref(img->store);
+        free(img->name);
+        free(img->path);
+        free(img->data_path);
+        free(img->backing_resolved);
+        free(img);
+        img = backing;
+    }
+    return BYRE_OK;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/error.h"
+#include "image/image.h"
+
+int check_disk_range(const struct byre *img, uint64_t offset, uint64_t length,
+                     struct byre_error *err)
+{
+    if (img == NULL)
+        return fail(err, BYRE_E_INVALID, "an image is required");
+    if (img->metadata_only)
+        return fail(err, BYRE_E_STATE,
+                    "the image was opened for its description only");
+    if (!range_within(offset, length, img->engine->size_bytes))
+        return fail(err, BYRE_E_INVALID,
+                    "%llu bytes at %llu end past the disk's %llu bytes",
+                    (unsigned long long)length, (unsigned long long)offset,
+                    (unsigned long long)img->engine->size_bytes);
+    return BYRE_OK;
+}
+
+/* Whether the image leaves the answer to the one below it. */
+static bool falls_through(enum l2_kind kind)
+{
+    return kind == L2_UNALLOCATED || kind == L2_RESERVED;
+}
+
+int chain_map(struct byre *img, uint64_t offset, uint64_t length, bool shallow,
+              struct chain_mapping *ret, struct byre_error *err)
+{
+    struct chain_mapping chain = { .image = img };
+    int r;
+
+    for (;;) {
+        struct byre *backing = chain.image->backing;
+        uint64_t backing_bytes;
+
+        r = chain.image->engine->ops->map(chain.image->engine, offset, length,
+                                          &chain.mapping, err);
+        if (r < 0) {
+            error_prefix(err, "%s", chain.image->name);
+            return r;
+        }
+        assert(chain.mapping.length > 0 && chain.mapping.length <= length);
+        if (!falls_through(chain.mapping.kind) || backing == NULL || shallow)
+            break;
+
+        length = chain.mapping.length;
+        backing_bytes = backing->engine->size_bytes;
+        if (offset >= backing_bytes)
+            break;
+        length = min_u64(length, backing_bytes - offset);
+        chain.image = backing;
+        chain.depth++;
+    }
+    *ret = chain;
+    return BYRE_OK;
+}
+
+int chain_read(const struct chain_mapping *chain, uint64_t offset, void *buf,
+               size_t length, struct byre_error *err)
+{
+    struct engine *engine = chain->image->engine;
+    int r;
+
+    switch (chain->mapping.kind) {
+    case L2_UNALLOCATED:
+    case L2_RESERVED:
+    case L2_ZERO:
+    case L2_ZERO_ALLOC:
+        memset(buf, 0, length);
+        return BYRE_OK;
+    case L2_DATA:
+    case L2_COMPRESSED:
+    case L2_INVALID:
+        break;
+    }
+
+    r = engine->ops->read(engine, &chain->mapping, offset, buf, length, err);
+    if (r < 0)
+        error_prefix(err, "%s", chain->image->name);
+    return r;
+}
+
+int byre_read(struct byre *img, uint64_t offset, void *buf, size_t length,
+              struct byre_error *err)
+{
+    uint8_t *p = buf;
+    int r;
+
+    r = check_disk_range(img, offset, length, err);
+    if (r < 0)
+        return r;
+    if (buf == NULL && length > 0)
+        return fail(err, BYRE_E_INVALID, "a buffer is required");
+
+    while (length > 0) {
+        struct chain_mapping chain;
+        size_t n;
+
+        r = chain_map(img, offset, length, false, &chain, err);
+        if (r < 0)
+            return r;
+
+        n = (size_t)chain.mapping.length;
+        r = chain_read(&chain, offset, p, n, err);
+        if (r < 0)
+            return r;
+        p += n;
+        offset += n;
+        length -= n;
+    }
+    return BYRE_OK;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The files an image names: opened if the caller allows it, in the format that
+ * is recorded, and never guessed at (docs/open-policy.md).
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "image/locate.h"
+#include "image/names.h"
+#include "image/request.h"
+#include "store/file.h"
+
+static int ask_permission(const struct request *request,
+                          const struct byre_ref *ref, struct byre_error *err)
+{
+    const struct byre_open_options *opts = request->opts;
+    struct byre_error scratch;
+
+    if (opts->allow_ref == NULL)
+        return BYRE_OK;
+    return opts->allow_ref(opts->user, ref, err != NULL ? err : &scratch);
+}
+
+/* The stored name is a plain path, relative to the current folder, and nothing
+   else (measured on QEMU 7.2). */
+static int open_named_data_file(const struct request *request,
+                                const struct byre *img,
+                                struct byre_store **ret_store,
+                                struct byre_error *err)
+{
+    const char *stored = img->engine->data_file_name;
+    const struct byre_ref ref = {
+        .kind = BYRE_REF_DATA_FILE,
+        .depth = request->depth + 1,
+        .image_name = img->name,
+        .stored = stored,
+        .resolved = stored,
+        .format = "raw",
+    };
+    int r;
+
+    if (stored == NULL)
+        return fail(err, BYRE_E_INVALID,
+                    "'data-file' is required for this image: it does not name "
+                    "one itself");
+    if ((request->opts->flags & BYRE_OPEN_FOLLOW_DATA_FILE) == 0)
+        return fail(err, BYRE_E_POLICY,
+                    "the image needs its data file '%s', and opening it is not "
+                    "allowed",
+                    stored);
+
+    r = ask_permission(request, &ref, err);
+    if (r < 0)
+        return r;
+
+    r = file_store_open(stored, 0, ret_store, err);
+    if (r < 0)
+        error_prefix(err, "data file");
+    return r;
+}
+
+int request_open_data_file(const struct request *request, struct byre *img,
+                           struct byre_error *err)
+{
+    const struct node *given =
+        request->node != NULL ? request->node->data_file : NULL;
+    struct byre_store *file = NULL;
+    const char *path = img->engine->data_file_name;
+    int r;
+
+    if (!img->engine->needs_data_file)
+        return BYRE_OK;
+
+    if (given != NULL) {
+        path = node_path(given);
+        r = locate_store(given, &img->data_store, &file, err);
+        byre_store_unref(file);
+    } else {
+        r = open_named_data_file(request, img, &img->data_store, err);
+    }
+    if (r < 0)
+        return r;
+
+    img->data_path = strdup(path);
+    if (img->data_path == NULL)
+        return fail_nomem(err, "a name", strlen(path));
+    img->engine->ops->set_data_store(img->engine, img->data_store);
+    if (request->opts->flags & BYRE_OPEN_NO_LOCK)
+        return BYRE_OK;
+    return file_store_lock(
+        img->data_store, FILE_LOCK_READ,
+        request->opts->flags & BYRE_OPEN_SHARED ? 0 : FILE_LOCK_RESIZE, path,
+        err);
+}
+
+/* Opens the backing image of a name taken apart. */
+static int open_backing_node(const struct request *request,
+                             const struct node *node, const char *name,
+                             const char *format, struct byre *img,
+                             struct byre_error *err)
+{
+    const struct ancestor self = { img, request->above };
+    struct request below = {
+        .opts = request->opts,
+        .node = node,
+        .name = name,
+        .path = node_path(node),
+        .format = locate_format(node) != NULL ? locate_format(node) : format,
+        .depth = request->depth + 1,
+        .above = &self,
+    };
+    int r;
+
+    r = locate_store(node, &below.store, &below.file, err);
+    if (r == BYRE_OK) {
+        r = request_open(&below, &img->backing, err);
+        byre_store_unref(below.store);
+        byre_store_unref(below.file);
+    }
+    if (r < 0)
+        error_prefix(err, "Could not open backing file '%s' of '%s'", name,
+                     img->name);
+    return r;
+}
+
+static int open_named_backing(const struct request *request, struct byre *img,
+                              struct byre_error *err)
+{
+    const struct engine *engine = img->engine;
+    const struct byre_ref ref = {
+        .kind = BYRE_REF_BACKING,
+        .depth = request->depth + 1,
+        .image_name = img->name,
+        .stored = engine->backing_name,
+        .resolved = img->backing_resolved,
+        .format = engine->backing_format,
+    };
+    struct node *node;
+    int r;
+
+    if ((request->opts->flags & BYRE_OPEN_FOLLOW_BACKING) == 0)
+        return fail(err, BYRE_E_POLICY,
+                    "the image needs its backing file '%s', and opening it is "
+                    "not allowed",
+                    engine->backing_name);
+    if (img->backing_resolved == NULL) {
+        r = name_resolve(request->path, engine->backing_name,
+                         &img->backing_resolved, err);
+        if (r < 0)
+            return r;
+    }
+
+    r = ask_permission(request, &ref, err);
+    if (r < 0)
+        return r;
+
+    r = node_parse(img->backing_resolved, &node, err);
+    if (r < 0) {
+        error_prefix(err, "Could not open backing file '%s' of '%s'",
+                     engine->backing_name, img->name);
+        return r;
+    }
+    r = open_backing_node(request, node, img->backing_resolved,
+                          engine->backing_format, img, err);
+    node_free(node);
+    return r;
+}
+
+int request_open_backing(const struct request *request, struct byre *img,
+                         struct byre_error *err)
+{
+    const struct node *node = request->node;
+
+    if ((request->opts->flags & BYRE_OPEN_NO_BACKING) ||
+        (node != NULL && node->no_backing))
+        return BYRE_OK;
+    if (node != NULL && node->backing != NULL)
+        return open_backing_node(request, node->backing,
+                                 node_path(node->backing), NULL, img, err);
+    if (img->engine->backing_name == NULL)
+        return BYRE_OK;
+    return open_named_backing(request, img, err);
+}

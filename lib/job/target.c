@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "job/target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arith.h"
+#include "base/error.h"
+#include "store/file.h"
+
+#define ZEROES_BYTES 65536
+
+static const uint8_t zeroes[ZEROES_BYTES];
+
+/* ---- Opening ---- */
+
+static bool is_pipe(const char *name)
+{
+    struct stat st;
+
+    return stat(name, &st) == 0 &&
+           (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ||
+            S_ISCHR(st.st_mode));
+}
+
+static int open_pipe(struct target *target, struct byre_error *err)
+{
+    target->pipe_fd = open(target->name, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    if (target->pipe_fd < 0)
+        return fail_errno(err, errno, "Could not open '%s'", target->name);
+    target->reads_zero = false;
+    return BYRE_OK;
+}
+
+static int refuse_sources(const struct target *target,
+                          struct byre *const *sources, size_t source_count,
+                          struct byre_error *err)
+{
+    for (size_t i = 0; i < source_count; i++) {
+        if (chain_uses_file(sources[i], &target->store->identity))
+            return fail(err, BYRE_E_INVALID,
+                        "the target '%s' is a file that the source '%s' reads "
+                        "from",
+                        target->name, sources[i]->name);
+    }
+    return BYRE_OK;
+}
+
+/* A device takes the disk at its start; what is behind it stays. */
+static int fit_device(const struct target *target, uint64_t size_bytes,
+                      struct byre_error *err)
+{
+    uint64_t target_bytes;
+    int r;
+
+    r = store_get_size(target->store, &target_bytes, err);
+    if (r < 0)
+        return r;
+    if (target_bytes < size_bytes)
+        return fail(err, BYRE_E_LIMIT,
+                    "the target '%s' has %llu bytes, too few for the disk's "
+                    "%llu",
+                    target->name, (unsigned long long)target_bytes,
+                    (unsigned long long)size_bytes);
+    return BYRE_OK;
+}
+
+/* An existing file becomes empty and long enough; -n leaves it as it is. */
+static int size_target(struct target *target, uint32_t flags,
+                       uint64_t size_bytes, struct byre_error *err)
+{
+    const bool is_device = strcmp(target->store->protocol, "host_device") == 0;
+    int r;
+
+    target->reads_zero = (flags & BYRE_CONVERT_TARGET_IS_ZERO) != 0;
+    if (is_device || (flags & BYRE_CONVERT_NO_CREATE) != 0)
+        return fit_device(target, size_bytes, err);
+
+    target->emptied = !target->created;
+    target->reads_zero = true;
+    r = store_resize(target->store, 0, err);
+    if (r == BYRE_OK)
+        r = store_resize(target->store, size_bytes, err);
+    return r;
+}
+
+static int open_file(struct target *target, uint32_t flags,
+                     struct byre_error *err)
+{
+    const unsigned direct = flags & BYRE_CONVERT_DIRECT ? FILE_STORE_DIRECT : 0;
+    int r;
+
+    if ((flags & BYRE_CONVERT_NO_CREATE) == 0) {
+        struct byre_error why;
+
+        r = file_store_open(target->name,
+                            FILE_STORE_WRITE | FILE_STORE_CREATE | direct,
+                            &target->store, &why);
+        target->created = r == BYRE_OK;
+        if (r == BYRE_OK || why.sys_errno != EEXIST) {
+            if (r < 0 && err != NULL)
+                *err = why;
+            return r;
+        }
+    }
+    return file_store_open(target->name, FILE_STORE_WRITE | direct,
+                           &target->store, err);
+}
+
+static int prepare_file(struct target *target, uint32_t flags,
+                        uint64_t size_bytes, struct byre *const *sources,
+                        size_t source_count, struct byre_error *err)
+{
+    int r;
+
+    r = open_file(target, flags, err);
+    if (r == BYRE_OK)
+        r = refuse_sources(target, sources, source_count, err);
+    if (r == BYRE_OK)
+        r = file_store_lock(target->store, FILE_LOCK_READ | FILE_LOCK_WRITE, 0,
+                            target->name, err);
+    if (r == BYRE_OK)
+        r = size_target(target, flags, size_bytes, err);
+    return r;
+}
+
+int target_open(const char *name, uint32_t flags, uint64_t size_bytes,
+                struct byre *const *sources, size_t source_count,
+                struct target *ret_target, struct byre_error *err)
+{
+    struct target target = { .name = strdup(name), .pipe_fd = -1 };
+    int r;
+
+    if (target.name == NULL)
+        return fail_nomem(err, "a name", strlen(name));
+
+    r = is_pipe(name) ? open_pipe(&target, err)
+                      : prepare_file(&target, flags, size_bytes, sources,
+                                     source_count, err);
+    if (r < 0) {
+        target_close(&target, true);
+        return r;
+    }
+    *ret_target = target;
+    return BYRE_OK;
+}
+
+/* ---- Writing ---- */
+
+static int write_pipe(struct target *target, const void *buf, size_t length,
+                      struct byre_error *err)
+{
+    const uint8_t *p = buf;
+
+    while (length > 0) {
+        const ssize_t n = write(target->pipe_fd, p, length);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_errno(err, errno, "cannot write to '%s'", target->name);
+        p += n;
+        length -= (size_t)n;
+    }
+    return BYRE_OK;
+}
+
+int target_write(struct target *target, uint64_t offset, const void *buf,
+                 size_t length, struct byre_error *err)
+{
+    int r;
+
+    if (target->pipe_fd >= 0)
+        return write_pipe(target, buf, length, err);
+    r = store_write(target->store, offset, buf, length, err);
+    if (r < 0)
+        error_prefix(err, "%s", target->name);
+    return r;
+}
+
+static int write_zeroes(struct target *target, uint64_t offset, uint64_t length,
+                        struct byre_error *err)
+{
+    int r = BYRE_OK;
+
+    while (length > 0 && r == BYRE_OK) {
+        const size_t n = (size_t)min_u64(length, ZEROES_BYTES);
+
+        r = target_write(target, offset, zeroes, n, err);
+        offset += n;
+        length -= n;
+    }
+    return r;
+}
+
+int target_zero(struct target *target, uint64_t offset, uint64_t length,
+                bool may_unmap, struct byre_error *err)
+{
+    int r;
+
+    if (target->pipe_fd >= 0 || !may_unmap)
+        return write_zeroes(target, offset, length, err);
+    if (target->reads_zero)
+        return BYRE_OK;
+    r = store_zero(target->store, offset, length, err);
+    if (r < 0)
+        error_prefix(err, "%s", target->name);
+    return r;
+}
+
+/* ---- Ending ---- */
+
+/* A new name is durable only when its folder is. */
+static int sync_folder(const char *name, struct byre_error *err)
+{
+    const char *slash = strrchr(name, '/');
+    char *folder = slash == NULL   ? strdup(".")
+                   : slash == name ? strdup("/")
+                                   : strndup(name, (size_t)(slash - name));
+    int fd, r = BYRE_OK;
+
+    if (folder == NULL)
+        return fail_nomem(err, "a name", strlen(name));
+
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL))
+        r = fail_errno(err, errno, "cannot flush the folder '%s'", folder);
+    if (fd >= 0)
+        close(fd);
+    free(folder);
+    return r;
+}
+
+int target_sync(struct target *target, struct byre_error *err)
+{
+    int r;
+
+    if (target->pipe_fd >= 0)
+        return BYRE_OK;
+
+    r = store_flush(target->store, err);
+    if (r < 0) {
+        error_prefix(err, "%s", target->name);
+        return r;
+    }
+    return target->created ? sync_folder(target->name, err) : BYRE_OK;
+}
+
+void target_close(struct target *target, bool failed)
+{
+    if (failed && target->created)
+        unlink(target->name);
+    if (failed && target->emptied)
+        store_resize(target->store, 0, NULL);
+    if (target->pipe_fd >= 0)
+        close(target->pipe_fd);
+    byre_store_unref(target->store);
+    free(target->name);
+}

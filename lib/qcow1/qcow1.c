@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Version 1 has two tables and nothing else: no refcounts, extensions, zero
+ * clusters or snapshots.  The L1 table has no length of its own; it follows
+ * from the disk's size.
+ */
+#include "qcow1/qcow1.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/arith.h"
+#include "base/error.h"
+#include "crypto/cipher.h"
+#include "engine/cluster_reader.h"
+#include "engine/encrypted.h"
+#include "engine/table_cache.h"
+#include "format/qcow1.h"
+
+struct qcow1 {
+    struct engine engine; /* first, so that the two convert */
+    struct byre_store *store;
+    struct engine_limits limits;
+    struct qcow1_header header;
+    uint32_t slice_bits; /* log2 of the entries of a slice of an L2 table */
+    uint64_t *l1;
+    uint64_t l1_held; /* entries in `l1`; those beyond are zero */
+    struct table_cache *tables;
+    struct cluster_reader *clusters;
+    struct sector_cipher *cipher;
+};
+
+static struct qcow1 *qcow1_of(struct engine *engine)
+{
+    return (struct qcow1 *)engine;
+}
+
+/* ---- Where a range is ---- */
+
+static uint64_t l1_range_bytes(const struct qcow1 *qcow1)
+{
+    return UINT64_C(1) << (qcow1->header.cluster_bits + qcow1->header.l2_bits);
+}
+
+static void map_without_table(const struct qcow1 *qcow1, uint64_t guest_offset,
+                              uint64_t length, struct mapping *ret)
+{
+    const uint64_t range = l1_range_bytes(qcow1);
+    uint64_t index = guest_offset / range;
+    uint64_t run = min_u64(length, range - guest_offset % range);
+
+    while (run < length && (++index >= qcow1->l1_held || qcow1->l1[index] == 0))
+        run = index >= qcow1->l1_held ? length : min_u64(length, run + range);
+
+    *ret = (struct mapping){ .kind = L2_UNALLOCATED, .length = run };
+}
+
+static bool continues(const struct l2_entry *first, const struct l2_entry *next,
+                      uint64_t run_from_cluster)
+{
+    return next->kind == first->kind &&
+           (first->kind == L2_UNALLOCATED ||
+            next->host_offset == first->host_offset + run_from_cluster);
+}
+
+/* The run within one slice that starts at entry `index` of it. */
+static void map_in_slice(const struct qcow1 *qcow1,
+                         const struct table_view *view, uint32_t index,
+                         uint64_t guest_offset, uint64_t length,
+                         struct mapping *ret)
+{
+    const uint32_t bits = qcow1->header.cluster_bits;
+    const uint64_t cluster = UINT64_C(1) << bits;
+    const uint64_t in_cluster = guest_offset & (cluster - 1);
+    const uint64_t raw = table_view_word(view, index);
+    const struct l2_entry first = qcow1_l2_entry_decode(raw, bits);
+    uint64_t run = cluster; /* from the start of the first cluster */
+
+    while ((first.kind == L2_UNALLOCATED || first.kind == L2_DATA) &&
+           run < length + in_cluster &&
+           ++index < UINT32_C(1) << qcow1->slice_bits) {
+        const struct l2_entry next =
+            qcow1_l2_entry_decode(table_view_word(view, index), bits);
+
+        if (!continues(&first, &next, run))
+            break;
+        run += cluster;
+    }
+
+    *ret = (struct mapping){
+        .kind = first.kind,
+        .length = min_u64(run - in_cluster, length),
+        .store = first.kind == L2_UNALLOCATED ? NULL : qcow1->store,
+        .host_offset =
+            first.host_offset + (first.kind == L2_DATA ? in_cluster : 0),
+        .compressed_bytes = first.compressed_bytes,
+        .entry = raw,
+    };
+}
+
+static int qcow1_map(struct engine *engine, uint64_t guest_offset,
+                     uint64_t length, struct mapping *ret,
+                     struct byre_error *err)
+{
+    struct qcow1 *qcow1 = qcow1_of(engine);
+    const uint64_t l1_index = guest_offset / l1_range_bytes(qcow1);
+    const uint64_t l2_offset =
+        l1_index < qcow1->l1_held ? qcow1->l1[l1_index] : 0;
+    const uint64_t l2_index = (guest_offset >> qcow1->header.cluster_bits) &
+                              ((UINT64_C(1) << qcow1->header.l2_bits) - 1);
+    const uint64_t slice_offset =
+        l2_offset + ((l2_index >> qcow1->slice_bits) << qcow1->slice_bits) * 8;
+    struct table_view view;
+    int r;
+
+    if (l2_offset == 0) {
+        map_without_table(qcow1, guest_offset, length, ret);
+        return BYRE_OK;
+    }
+
+    for (;;) {
+        while (table_cache_find(qcow1->tables, slice_offset, &view)) {
+            map_in_slice(
+                qcow1, &view,
+                (uint32_t)(l2_index & ((UINT64_C(1) << qcow1->slice_bits) - 1)),
+                guest_offset, length, ret);
+            if (table_view_still_valid(&view))
+                return BYRE_OK;
+        }
+        r = table_cache_load(qcow1->tables, slice_offset, err);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* ---- Reading ---- */
+
+/* Compressed clusters are stored in the clear, even in encrypted images. */
+static int read_compressed(struct qcow1 *qcow1, const struct mapping *mapping,
+                           uint64_t guest_offset, void *buf, size_t length,
+                           struct byre_error *err)
+{
+    const struct compressed_cluster cluster = {
+        .store = mapping->store,
+        .host_offset = mapping->host_offset,
+        .stream_bytes = mapping->compressed_bytes,
+    };
+    const uint64_t mask = engine_cluster_bytes(&qcow1->engine) - 1;
+    int r;
+
+    r = cluster_reader_read(qcow1->clusters, &cluster,
+                            (uint32_t)(guest_offset & mask), buf, length, err);
+    if (r == BYRE_E_CORRUPT)
+        error_prefix(err, "guest offset %" PRIu64 ", host offset %" PRIu64,
+                     guest_offset & ~mask, mapping->host_offset);
+    return r;
+}
+
+static int qcow1_read(struct engine *engine, const struct mapping *mapping,
+                      uint64_t guest_offset, void *buf, size_t length,
+                      struct byre_error *err)
+{
+    struct qcow1 *qcow1 = qcow1_of(engine);
+
+    if (mapping->kind == L2_COMPRESSED)
+        return read_compressed(qcow1, mapping, guest_offset, buf, length, err);
+    if (mapping->kind != L2_DATA)
+        return fail(err, BYRE_E_CORRUPT,
+                    "L2 entry 0x%016" PRIx64 " of guest offset %" PRIu64
+                    " is no multiple of 512",
+                    mapping->entry, guest_offset);
+    if (qcow1->cipher == NULL)
+        return store_read(mapping->store, mapping->host_offset, buf, length,
+                          err);
+    return encrypted_read(mapping->store, qcow1->cipher, mapping->host_offset,
+                          guest_offset, buf, length, err);
+}
+
+/* ---- The engine's steps ---- */
+
+static void describe(struct engine *engine, struct byre_info *info)
+{
+    (void)engine;
+    info->version = 1;
+    info->compression_type = "zlib";
+}
+
+static int unlock(struct engine *engine, const void *passphrase,
+                  size_t passphrase_bytes, struct byre_error *err)
+{
+    return sector_cipher_new_aes(passphrase, passphrase_bytes,
+                                 &qcow1_of(engine)->cipher, err);
+}
+
+static int prepare(struct engine *engine,
+                   const struct snapshot_selector *selector,
+                   struct byre_error *err)
+{
+    struct qcow1 *qcow1 = qcow1_of(engine);
+    uint64_t cache_bytes;
+    int r;
+
+    if (snapshot_is_selected(selector))
+        return fail(err, BYRE_E_NOT_FOUND,
+                    "a version 1 image has no snapshots");
+
+    r = engine_load_words(qcow1->store, "L1 table", qcow1->header.l1_offset,
+                          qcow1_l1_entries(&qcow1->header),
+                          qcow1->limits.max_table_bytes, &qcow1->l1,
+                          &qcow1->l1_held, err);
+    if (r < 0)
+        return r;
+
+    /* All L2 tables of the disk: the cache need not be larger. */
+    cache_bytes = min_u64(qcow1->limits.table_cache_bytes,
+                          (engine->size_bytes >> engine->cluster_bits) * 8);
+    r = table_cache_new(qcow1->store, UINT32_C(8) << qcow1->slice_bits,
+                        cache_bytes, &qcow1->tables, err);
+    if (r < 0)
+        return r;
+    return cluster_reader_new(
+        CODEC_DEFLATE, (uint32_t)engine_cluster_bytes(engine),
+        qcow1->limits.cluster_cache_bytes, &qcow1->clusters, err);
+}
+
+static bool may_have_holes(struct engine *engine)
+{
+    (void)engine;
+    return false;
+}
+
+static void qcow1_free(struct engine *engine)
+{
+    struct qcow1 *qcow1 = qcow1_of(engine);
+
+    free(qcow1->l1);
+    table_cache_free(qcow1->tables);
+    cluster_reader_free(qcow1->clusters);
+    sector_cipher_free(qcow1->cipher);
+    byre_store_unref(qcow1->store);
+    engine_done(engine);
+    free(qcow1);
+}
+
+static const struct engine_ops qcow1_ops = {
+    .describe = describe,
+    .unlock = unlock,
+    .prepare = prepare,
+    .map = qcow1_map,
+    .read = qcow1_read,
+    .may_have_holes = may_have_holes,
+    .free = qcow1_free,
+};
+
+static int read_header(struct qcow1 *qcow1, struct byre_error *err)
+{
+    uint8_t buf[QCOW1_HEADER_BYTES];
+    const struct qcow1_header *header = &qcow1->header;
+    int r;
+
+    r = store_read(qcow1->store, 0, buf, sizeof(buf), err);
+    if (r < 0)
+        return r;
+
+    r = qcow1_header_decode(buf, sizeof(buf), &qcow1->header, err);
+    if (r < 0)
+        return r;
+
+    qcow1->engine.size_bytes =
+        align_down(header->size_bytes, ENGINE_SECTOR_BYTES);
+    qcow1->engine.cluster_bits = header->cluster_bits;
+    qcow1->engine.encryption =
+        header->crypt_method != 0 ? BYRE_ENCRYPTION_AES : BYRE_ENCRYPTION_NONE;
+    qcow1->slice_bits = (uint32_t)min_u64(header->l2_bits, 9);
+    if (header->backing_offset == 0 || header->backing_bytes == 0)
+        return BYRE_OK;
+    return engine_read_string(qcow1->store, header->backing_offset,
+                              header->backing_bytes,
+                              &qcow1->engine.backing_name, err);
+}
+
+int qcow1_open(struct byre_store *store, const struct engine_limits *limits,
+               struct engine **ret_engine, struct byre_error *err)
+{
+    struct qcow1 *qcow1 = calloc(1, sizeof(*qcow1));
+    int r;
+
+    if (qcow1 == NULL)
+        return fail_nomem(err, "an image", sizeof(*qcow1));
+
+    qcow1->engine.ops = &qcow1_ops;
+    qcow1->engine.format = "qcow";
+    qcow1->store = store_ref(store);
+    qcow1->limits = *limits;
+    r = read_header(qcow1, err);
+    if (r < 0) {
+        qcow1_free(&qcow1->engine);
+        return r;
+    }
+    *ret_engine = &qcow1->engine;
+    return BYRE_OK;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a guest range is: the only code that walks L1 and L2.
+ *
+ *   guest offset = L1 index | L2 index | offset in the cluster
+ *
+ * A step looks at cached tables only.  It answers, or says which slice of an L2
+ * table it needs; the caller loads that slice and steps again.
+ */
+#include "base/arith.h"
+#include "base/error.h"
+#include "qcow2/internal.h"
+
+#define STEP_NEEDS_TABLE 1
+
+static uint64_t l1_range_bytes(const struct qcow2 *qcow2)
+{
+    return UINT64_C(1) << (qcow2->header.cluster_bits + qcow2->l2_bits);
+}
+
+/* Bytes from `guest_offset` to the end of a block of 2^bits, at most length. */
+static uint64_t rest_of_block(uint64_t guest_offset, uint64_t block_bytes,
+                              uint64_t length)
+{
+    return min_u64(length, block_bytes - (guest_offset & (block_bytes - 1)));
+}
+
+/* A run of L1 entries without a table; long disks are mostly that. */
+static void map_without_table(const struct qcow2 *qcow2, uint64_t guest_offset,
+                              uint64_t length, struct mapping *ret)
+{
+    const uint64_t range = l1_range_bytes(qcow2);
+    uint64_t index = guest_offset / range;
+    uint64_t run = rest_of_block(guest_offset, range, length);
+
+    while (run < length && (++index >= qcow2->l1_held ||
+                            (qcow2->l1[index] & QCOW2_ENTRY_OFFSET_MASK) == 0))
+        run = index >= qcow2->l1_held ? length : min_u64(length, run + range);
+
+    *ret = (struct mapping){ .kind = L2_UNALLOCATED, .length = run };
+}
+
+/* One cluster's entry, as its words are in the table. */
+struct raw_entry {
+    uint64_t word;
+    uint64_t bitmap;
+};
+
+static struct raw_entry raw_entry_at(const struct qcow2 *qcow2,
+                                     const struct table_view *view,
+                                     uint32_t index)
+{
+    const uint32_t first = index * qcow2->entry_words;
+
+    return (struct raw_entry){
+        .word = table_view_word(view, first),
+        .bitmap =
+            qcow2->entry_words == 2 ? table_view_word(view, first + 1) : 0,
+    };
+}
+
+/*
+ * With an external data file a cluster lies where the guest sees it; any other
+ * place is corruption (measured on QEMU 7.2).
+ */
+static bool is_misplaced(const struct qcow2 *qcow2, enum l2_kind kind,
+                         uint64_t host_offset, uint64_t guest_cluster)
+{
+    return qcow2->l2_format.data_file &&
+           (kind == L2_DATA || kind == L2_ZERO_ALLOC || kind == L2_RESERVED) &&
+           host_offset != guest_cluster;
+}
+
+/* What one cluster is from its subcluster on that holds `guest_offset`. */
+struct piece {
+    enum l2_kind kind;
+    uint64_t host_offset; /* of `guest_offset` */
+    uint64_t bytes;       /* for which this holds within the cluster */
+    uint32_t compressed_bytes;
+};
+
+static struct piece decode_piece(const struct qcow2 *qcow2,
+                                 struct raw_entry raw, uint64_t guest_offset)
+{
+    const uint64_t cluster = engine_cluster_bytes(&qcow2->engine);
+    const uint64_t in_cluster = guest_offset & (cluster - 1);
+    const struct l2_entry entry = l2_entry_decode(raw.word, &qcow2->l2_format);
+    struct piece piece = {
+        .kind = entry.kind,
+        .host_offset = entry.host_offset,
+        .bytes = cluster - in_cluster,
+        .compressed_bytes = entry.compressed_bytes,
+    };
+
+    if (qcow2->l2_format.extended && entry.kind != L2_INVALID &&
+        entry.kind != L2_COMPRESSED) {
+        const uint64_t subcluster = cluster / QCOW2_SUBCLUSTERS;
+        const uint32_t index = (uint32_t)(in_cluster / subcluster);
+        uint32_t count;
+
+        piece.kind = l2_subcluster_kind(raw.word, raw.bitmap, index,
+                                        &qcow2->l2_format, &count);
+        piece.bytes = (index + count) * subcluster - in_cluster;
+    }
+    if (is_misplaced(qcow2, piece.kind, entry.host_offset,
+                     guest_offset - in_cluster))
+        piece.kind = L2_INVALID;
+    if (piece.kind != L2_COMPRESSED)
+        piece.host_offset += in_cluster;
+    return piece;
+}
+
+static bool kind_has_host(enum l2_kind kind)
+{
+    return kind == L2_DATA || kind == L2_ZERO_ALLOC || kind == L2_RESERVED ||
+           kind == L2_COMPRESSED;
+}
+
+/* Whether `next`, `run` bytes on, goes on where `first` does. */
+static bool piece_continues(const struct piece *first, const struct piece *next,
+                            uint64_t run)
+{
+    return next->kind == first->kind &&
+           (!kind_has_host(first->kind) ||
+            next->host_offset == first->host_offset + run);
+}
+
+/* The run within one slice that starts at entry `index` of it. */
+static void map_in_slice(const struct qcow2 *qcow2,
+                         const struct table_view *view, uint32_t index,
+                         uint64_t guest_offset, uint64_t length,
+                         struct mapping *ret)
+{
+    const uint32_t entries = UINT32_C(1) << qcow2->slice_bits;
+    const struct raw_entry raw = raw_entry_at(qcow2, view, index);
+    const struct piece first = decode_piece(qcow2, raw, guest_offset);
+    uint64_t run = first.bytes;
+
+    while (first.kind != L2_COMPRESSED && first.kind != L2_INVALID &&
+           run < length && ++index < entries &&
+           ((guest_offset + run) &
+            (engine_cluster_bytes(&qcow2->engine) - 1)) == 0) {
+        const struct piece next = decode_piece(
+            qcow2, raw_entry_at(qcow2, view, index), guest_offset + run);
+
+        if (!piece_continues(&first, &next, run))
+            break;
+        run += next.bytes;
+    }
+
+    *ret = (struct mapping){
+        .kind = first.kind,
+        .length = min_u64(run, length),
+        .store = kind_has_host(first.kind) ? qcow2->data_store : NULL,
+        .host_offset = first.host_offset,
+        .compressed_bytes = first.compressed_bytes,
+        .entry = raw.word,
+        .bitmap = raw.bitmap,
+    };
+}
+
+/* Answers, or STEP_NEEDS_TABLE and which slice. */
+static int map_step(struct qcow2 *qcow2, uint64_t guest_offset, uint64_t length,
+                    struct mapping *ret, uint64_t *ret_slice_offset)
+{
+    const uint64_t l1_index = guest_offset / l1_range_bytes(qcow2);
+    const uint64_t cluster_index = guest_offset >> qcow2->header.cluster_bits;
+    const uint32_t l2_index =
+        (uint32_t)(cluster_index & ((UINT64_C(1) << qcow2->l2_bits) - 1));
+    const uint32_t slice_index = l2_index >> qcow2->slice_bits;
+    const uint64_t l1_entry =
+        l1_index < qcow2->l1_held ? qcow2->l1[l1_index] : 0;
+    struct table_view view;
+    uint64_t l2_offset;
+
+    if (!l1_entry_decode(l1_entry, qcow2->header.cluster_bits, &l2_offset)) {
+        *ret = (struct mapping){
+            .kind = L2_INVALID,
+            .length =
+                rest_of_block(guest_offset, l1_range_bytes(qcow2), length),
+            .entry = l1_entry,
+        };
+        return BYRE_OK;
+    }
+    if (l2_offset == 0) {
+        map_without_table(qcow2, guest_offset, length, ret);
+        return BYRE_OK;
+    }
+
+    *ret_slice_offset =
+        l2_offset +
+        ((uint64_t)slice_index << qcow2->slice_bits) * qcow2->entry_words * 8;
+    do {
+        if (!table_cache_find(qcow2->tables, *ret_slice_offset, &view))
+            return STEP_NEEDS_TABLE;
+        map_in_slice(qcow2, &view,
+                     l2_index & ((UINT32_C(1) << qcow2->slice_bits) - 1),
+                     guest_offset, length, ret);
+    } while (!table_view_still_valid(&view));
+    return BYRE_OK;
+}
+
+int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
+              struct mapping *ret, struct byre_error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    uint64_t slice_offset = 0;
+    int r;
+
+    for (;;) {
+        r = map_step(qcow2, guest_offset, length, ret, &slice_offset);
+        if (r != STEP_NEEDS_TABLE)
+            return r;
+
+        r = table_cache_load(qcow2->tables, slice_offset, err);
+        if (r < 0)
+            return r;
+    }
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The trivial engine: a file is its own disk.
+ */
+#ifndef BYRE_RAW_RAW_H
+#define BYRE_RAW_RAW_H
+
+#include "engine/engine.h"
+
+/*
+ * The whole of `store`, of which it takes a reference, as a disk.  A length
+ * that is no multiple of 512 is rounded up, its tail zero (as QEMU does).
+ */
+int raw_open(struct byre_store *store, struct engine **ret_engine,
+             struct byre_error *err);
+
+#endif

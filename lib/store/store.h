@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A store: where bytes live.  The engines see nothing else: a file, a caller's
+ * memory and a window of another store are the same to them.
+ *
+ * All stores may be used by many threads at once.  Reads past the end give
+ * zeroes, since image files legitimately end in the middle of a cluster.
+ */
+#ifndef BYRE_STORE_STORE_H
+#define BYRE_STORE_STORE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "byre.h"
+
+/* What tells two names of one file from two files. */
+struct store_identity {
+    bool known;
+    uint64_t device;
+    uint64_t inode;
+};
+
+struct byre_store {
+    struct byre_store_ops ops;
+    void *user;
+    atomic_uint references;
+    const char *protocol; /* "file", "host_device", "memory", "store" */
+    struct store_identity identity;
+    /* What is allocated to it on its medium; NULL: cannot be told. */
+    int (*allocated)(void *user, uint64_t *ret_bytes, struct byre_error *err);
+};
+
+/* The largest offset a store may have: byte counts fit the system's off_t. */
+#define STORE_MAX_OFFSET ((uint64_t)INT64_MAX)
+
+/*
+ * Makes a store with one reference.  `protocol` is a string constant.  On
+ * failure `user` is still the caller's.
+ */
+int store_new(const struct byre_store_ops *ops, void *user,
+              const char *protocol, struct byre_store **ret_store,
+              struct byre_error *err);
+
+struct byre_store *store_ref(struct byre_store *store);
+
+/* Fills all of `buf`; what lies past the end or past STORE_MAX_OFFSET is 0. */
+int store_read(struct byre_store *store, uint64_t offset, void *buf,
+               size_t length, struct byre_error *err);
+
+int store_get_size(struct byre_store *store, uint64_t *ret_size_bytes,
+                   struct byre_error *err);
+
+/*
+ * Whether `offset` is data or a hole (BYRE_STORE_*), and for how long: at least
+ * 1, at most `length` bytes.  Past the end it is a hole.
+ */
+int store_extent(struct byre_store *store, uint64_t offset, uint64_t length,
+                 uint32_t *ret_kind, uint64_t *ret_length,
+                 struct byre_error *err);
+
+/* These give BYRE_E_UNSUPPORTED on a store that lacks the function. */
+int store_write(struct byre_store *store, uint64_t offset, const void *buf,
+                size_t length, struct byre_error *err);
+int store_flush(struct byre_store *store, struct byre_error *err);
+int store_resize(struct byre_store *store, uint64_t size_bytes,
+                 struct byre_error *err);
+int store_zero(struct byre_store *store, uint64_t offset, uint64_t length,
+               struct byre_error *err);
+
+/* Bytes the store takes on its medium, or BYRE_NO_OFFSET if unknown. */
+uint64_t store_allocated_bytes(struct byre_store *store);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Without these, a json: name could be read differently from how QEMU reads it,
+ * or a name inside an image could reach a driver that nobody meant.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "image/names.h"
+#include "image/node.h"
+
+struct accepted {
+    const char *name;
+    const char *driver;
+    const char *path;
+    const char *key_secret;
+    uint64_t offset;
+    uint64_t window_bytes;
+    bool plain;
+    bool no_backing;
+};
+
+/* clang-format off */
+static const struct accepted accepted[] = {
+    { "disk.img", NULL, "disk.img", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "./a:b", NULL, "./a:b", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "dir/a:b", NULL, "dir/a:b", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "file:a/b", NULL, "a/b", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}",
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "json:{\"driver\":\"qcow2\",\"file.filename\":\"x\"}",
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "json:{\"file.driver\":\"file\",\"file.filename\":\"x\"}",
+      NULL, "x", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "json:{\"driver\":\"qcow2\",\"file.filename\":\"x\",\"backing\":null}",
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, true },
+    { "json:{\"driver\":\"qcow2\",\"file.filename\":\"x\",\"backing\":\"\"}",
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, true },
+    { "json:{\"driver\":\"raw\",\"offset\":512,\"size\":\"1024\",\"file.filename\":\"x\"}",
+      "raw", "x", NULL, 512, 1024, false, false },
+    { "json:{\"driver\":\"qcow2\",\"encrypt.key-secret\":\"s0\",\"encrypt.format\":\"luks\",\"file.filename\":\"x\"}",
+      "qcow2", "x", "s0", 0, BYRE_NO_OFFSET, true, false },
+    { "json:{\"driver\":\"qcow2\",\"encrypt\":{\"key-secret\":\"s1\"},\"file\":{\"filename\":\"y\"}}",
+      "qcow2", "y", "s1", 0, BYRE_NO_OFFSET, true, false },
+    { "json:{\"driver\":\"qcow2\",\"lazy-refcounts\":true,\"cache.direct\":\"on\",\"file.filename\":\"x\"}",
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"raw\",\"offset\":4096,\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}}",
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, false },
+};
+
+static const struct { const char *name; int code; const char *message; } refused[] = {
+    { "nbd://host/x", BYRE_E_UNSUPPORTED, "Unknown protocol 'nbd'" },
+    { "we:ird", BYRE_E_UNSUPPORTED, "Unknown protocol 'we'; write ./we:ird" },
+    { "json:", BYRE_E_INVALID, "json: name" },
+    { "json:[]", BYRE_E_INVALID, "must be an object" },
+    { "json:{\"driver\":\"nbd\",\"host\":\"x\"}", BYRE_E_INVALID, "'host' is not known" },
+    { "json:{\"driver\":\"nbd\",\"filename\":\"x\"}", BYRE_E_UNSUPPORTED, "driver 'nbd' is not supported" },
+    { "json:{\"driver\":\"qcow2\"}", BYRE_E_INVALID, "neither 'file' nor 'filename'" },
+    { "json:{\"driver\":\"qcow2\",\"filename\":\"x\"}", BYRE_E_INVALID, "needs a 'file'" },
+    { "json:{\"driver\":\"file\",\"file\":{\"filename\":\"x\"}}", BYRE_E_INVALID, "has a 'filename'" },
+    { "json:{\"driver\":\"qcow2\",\"file\":\"node0\"}", BYRE_E_INVALID, "'file' must be an object" },
+    { "json:{\"driver\":\"qcow2\",\"offset\":1,\"file.filename\":\"x\"}", BYRE_E_INVALID, "belong to the driver raw" },
+    { "json:{\"driver\":\"raw\",\"offset\":-1,\"file.filename\":\"x\"}", BYRE_E_INVALID, "'offset' must be a number" },
+    { "json:{\"driver\":\"raw\",\"offset\":\"99999999999999999999\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'offset' must be a number" },
+    { "json:{\"driver\":\"raw\",\"driver\":\"qcow2\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "json: name" },
+    { "json:{\"file\":{\"filename\":\"x\"},\"file.filename\":\"y\"}", BYRE_E_INVALID, "given twice" },
+    { "json:{\"driver\":1}", BYRE_E_INVALID, "'driver' must be a string" },
+    { "json:{\"driver\":\"qcow2\",\"encrypt\":1}", BYRE_E_INVALID, "'encrypt' must be an object" },
+    { "json:{\"driver\":\"qcow2\",\"encrypt.x\":\"1\"}", BYRE_E_INVALID, "'x' is not known in 'encrypt'" },
+    { "json:{\"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r\":1}", BYRE_E_INVALID, "no object" },
+};
+
+static const struct { const char *image, *stored, *want; } resolved[] = {
+    { "o.qcow2", "base", "base" },
+    { "sub/o.qcow2", "base", "sub/base" },
+    { "sub/o.qcow2", "../base", "sub/../base" },
+    { "/a/b/o.qcow2", "c/base", "/a/b/c/base" },
+    { "sub/o.qcow2", "/abs", "/abs" },
+    { "sub/o.qcow2", "file:base", "file:base" },
+    { "sub/o.qcow2", "json:{}", "json:{}" },
+    { "sub/o.qcow2", "./we:ird", "sub/./we:ird" },
+    { NULL, "/abs", "/abs" },
+    { NULL, "base", NULL },
+};
+/* clang-format on */
+
+static void assert_text(const char *got, const char *want)
+{
+    if (want == NULL)
+        assert_null(got);
+    else
+        assert_string_equal(got, want);
+}
+
+static void test_accepted(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(accepted) / sizeof(accepted[0]); i++) {
+        const struct accepted *want = &accepted[i];
+        struct byre_error err = { .message = "" };
+        struct node *node = NULL;
+
+        print_message("# %s\n", want->name);
+        assert_int_equal(node_parse(want->name, &node, &err), BYRE_OK);
+        assert_text(node->driver, want->driver);
+        assert_text(node_path(node), want->path);
+        assert_text(node->key_secret, want->key_secret);
+        assert_int_equal(node->offset, want->offset);
+        assert_int_equal(node->window_bytes, want->window_bytes);
+        assert_int_equal(node_is_plain(node), want->plain);
+        assert_int_equal(node->no_backing, want->no_backing);
+        node_free(node);
+    }
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        struct byre_error err = { .message = "" };
+        struct node *node = NULL;
+
+        print_message("# %s\n", refused[i].name);
+        assert_int_equal(node_parse(refused[i].name, &node, &err),
+                         refused[i].code);
+        assert_non_null(strstr(err.message, refused[i].message));
+        assert_null(node);
+    }
+}
+
+/* Nesting costs stack, and the text may come from an image. */
+static void test_deep_nesting_is_refused(void **state)
+{
+    char name[4096] = "json:";
+    struct byre_error err;
+    struct node *node = NULL;
+
+    (void)state;
+    for (int i = 0; i < NODE_MAX_DEPTH + 1; i++)
+        strcat(name, "{\"driver\":\"raw\",\"file\":");
+    strcat(name, "{\"filename\":\"x\"}");
+    for (int i = 0; i < NODE_MAX_DEPTH + 1; i++)
+        strcat(name, "}");
+    assert_int_equal(node_parse(name, &node, &err), BYRE_E_LIMIT);
+}
+
+static void test_resolved(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(resolved) / sizeof(resolved[0]); i++) {
+        char *name = NULL;
+        const int r =
+            name_resolve(resolved[i].image, resolved[i].stored, &name, NULL);
+
+        assert_int_equal(r, resolved[i].want != NULL ? BYRE_OK
+                                                     : BYRE_E_UNSUPPORTED);
+        assert_text(name, resolved[i].want);
+        free(name);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_deep_nesting_is_refused),
+        cmocka_unit_test(test_resolved),
+    };
+
+    return cmocka_run_group_tests_name("node", tests, NULL, NULL);
+}
