@@ -189,7 +189,7 @@ struct byre_ref {
     uint32_t depth;         /* 1 for the top image's own references */
     const char *image_name; /* the image that holds the name */
     const char *stored;     /* the name as it is stored */
-    const char *resolved;   /* the name that would be opened */
+    const char *resolved;   /* the name that would be opened; may be json: */
     const char *format;     /* as recorded, or NULL */
 };
 
@@ -396,9 +396,11 @@ enum {
 };
 
 struct byre_extent {
-    uint64_t offset;        /* on the disk */
-    uint64_t length;        /* in bytes, never 0 */
-    uint64_t host_offset;   /* in `file`, or BYRE_NO_OFFSET */
+    uint64_t offset; /* on the disk */
+    uint64_t length; /* in bytes, never 0 */
+    /* In `file`, where the bytes lie as they are; BYRE_NO_OFFSET: they do not.
+       BYRE_EXTENTS_CLASSES tells it of encrypted and compressed ones too. */
+    uint64_t host_offset;
     const char *file;       /* the file that holds it, or NULL */
     uint32_t depth;         /* which image of the chain answers, from 0 */
     uint32_t flags;         /* BYRE_EXTENT_* */
@@ -417,7 +419,9 @@ struct byre_extent {
  * Describes `length` bytes at `offset` in ascending, contiguous extents clipped
  * to the range, equal neighbours joined; at most `capacity` of them, at least
  * one if `length` is not 0.  Go on behind the last one.  `length` bounds the
- * work: tables are read for as much of it as the answer covers.
+ * work: tables are read for as much of it as the answer covers.  The call fails
+ * only if what is at `offset` itself cannot be told; trouble further on ends the
+ * answer before it.
  */
 BYRE_API int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
                           uint32_t flags, struct byre_extent *ret_extents,

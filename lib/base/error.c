@@ -24,19 +24,21 @@ static void error_set(struct byre_error *err, int code, int sys_errno,
 static void error_set(struct byre_error *err, int code, int sys_errno,
                       uint64_t offset, const char *format, va_list args)
 {
-    size_t used;
+    char reason[128] = "";
 
     if (err == NULL)
         return;
 
+    /* The reason always fits: a long name is cut instead. */
+    if (sys_errno != 0)
+        snprintf(reason, sizeof(reason), ": %s", strerror(sys_errno));
     err->code = code;
     err->sys_errno = sys_errno;
     err->offset = offset;
-    vsnprintf(err->message, sizeof(err->message), format, args);
-    used = strlen(err->message);
-    if (sys_errno != 0)
-        snprintf(err->message + used, sizeof(err->message) - used, "%s%s",
-                 used > 0 ? ": " : "", strerror(sys_errno));
+    vsnprintf(err->message, sizeof(err->message) - strlen(reason), format,
+              args);
+    strcat(err->message,
+           err->message[0] != '\0' ? reason : reason + strspn(reason, ": "));
     replace_control_characters(err->message);
 }
 
@@ -77,30 +79,29 @@ int fail_nomem(struct byre_error *err, const char *object, size_t length)
                 length);
 }
 
-/* Appends as much of `more` as a message has room for. */
-static void append(char *message, const char *more)
-{
-    const size_t used = strlen(message);
-    const size_t room = BYRE_ERROR_MESSAGE_SIZE - 1 - used;
-    const size_t n = strlen(more) < room ? strlen(more) : room;
-
-    memcpy(message + used, more, n);
-    message[used + n] = '\0';
-}
-
 void error_prefix(struct byre_error *err, const char *format, ...)
 {
-    char message[BYRE_ERROR_MESSAGE_SIZE];
+    char prefix[BYRE_ERROR_MESSAGE_SIZE];
+    const size_t room = sizeof(prefix) - 1;
+    size_t prefix_bytes, kept;
     va_list args;
 
     if (err == NULL)
         return;
 
     va_start(args, format);
-    vsnprintf(message, sizeof(message), format, args);
+    vsnprintf(prefix, sizeof(prefix), format, args);
     va_end(args);
-    append(message, ": ");
-    append(message, err->message);
-    memcpy(err->message, message, sizeof(message));
+
+    /* The cause matters more than where it was met: that is what is cut. */
+    kept = strlen(err->message);
+    if (kept + 2 > room)
+        return;
+    prefix_bytes = strlen(prefix);
+    if (prefix_bytes > room - 2 - kept)
+        prefix_bytes = room - 2 - kept;
+    memmove(err->message + prefix_bytes + 2, err->message, kept + 1);
+    memcpy(err->message, prefix, prefix_bytes);
+    memcpy(err->message + prefix_bytes, ": ", 2);
     replace_control_characters(err->message);
 }

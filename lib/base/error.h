@@ -33,7 +33,10 @@ int fail_errno(struct byre_error *err, int sys_errno, const char *format, ...)
 /* Fails with BYRE_E_NOMEM for `object` of `length` bytes. */
 int fail_nomem(struct byre_error *err, const char *object, size_t length);
 
-/* Puts `prefix` and a colon before the message of an error already written. */
+/*
+ * Puts a prefix and a colon before the message of an error already written; it
+ * is the prefix that is cut where both do not fit.
+ */
 void error_prefix(struct byre_error *err, const char *format, ...)
     BYRE_PRINTF(2, 3);
 

@@ -84,7 +84,7 @@ int cipher_key_fail(const struct cipher_family *family, const char *mode,
                 key_bytes, family->name, mode, sizes);
 }
 
-static int mode_parse(const char *mode, enum cipher_mode *ret_mode,
+int cipher_mode_parse(const char *mode, enum cipher_mode *ret_mode,
                       struct byre_error *err)
 {
     static const struct {
@@ -166,7 +166,7 @@ int cipher_spec_check(const struct cipher_spec *spec, size_t key_bytes,
             "twofish",
             spec->cipher);
 
-    r = mode_parse(spec->mode, &plan.mode, err);
+    r = cipher_mode_parse(spec->mode, &plan.mode, err);
     if (r < 0)
         return r;
     if (plan.mode == CIPHER_XTS && plan.family->block_bytes != 16)

@@ -51,6 +51,10 @@ const struct cipher_family *cipher_family_find(const char *name);
 size_t cipher_block_key_bytes(const struct cipher_family *family,
                               const char *mode, size_t key_bytes);
 
+/* The mode called `name`; BYRE_E_CORRUPT if there is none. */
+int cipher_mode_parse(const char *name, enum cipher_mode *ret_mode,
+                      struct byre_error *err);
+
 /* Whether the family has keys of that length. */
 bool cipher_family_takes_key(const struct cipher_family *family,
                              size_t block_key_bytes);

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "crypto/cipher_spec.h"
+#include "crypto/hash.h"
 #include "crypto/luks1.h"
 
 /* spec: LUKS1 "PHDR layout" */
@@ -190,11 +191,22 @@ static int check_start(const uint8_t *buf, size_t length, uint64_t area_bytes,
     return BYRE_OK;
 }
 
-static int check_key_bytes(const struct luks1_header *header,
-                           struct byre_error *err)
+static int check_cipher(const struct luks1_header *header,
+                        struct byre_error *err)
 {
     const struct cipher_family *family =
         cipher_family_find(header->cipher_name);
+    enum cipher_mode unused_mode;
+    size_t unused_bytes;
+    int r;
+
+    r = cipher_mode_parse(header->mode, &unused_mode, err);
+    if (r == BYRE_OK)
+        r = hash_digest_bytes(header->hash, &unused_bytes, err);
+    if (r < 0) {
+        error_prefix(err, "LUKS header");
+        return r;
+    }
 
     if (header->key_bytes == 0 || header->key_bytes > LUKS1_MAX_KEY_BYTES)
         return fail(err, BYRE_E_CORRUPT,
@@ -219,7 +231,7 @@ static int decode_numbers(const uint8_t *buf, struct luks1_header *header,
         return fail(err, BYRE_E_CORRUPT,
                     "LUKS header's key digest has 0 iterations, fewer than the "
                     "least of 1");
-    return check_key_bytes(header, err);
+    return check_cipher(header, err);
 }
 
 int luks1_header_decode(const uint8_t *buf, size_t length, uint64_t area_bytes,

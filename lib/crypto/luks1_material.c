@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where the key material of the slots lies.  Offsets are 32-bit sector numbers,
- * so that sums of theirs in bytes never wrap in 64 bits.
+ * so that sums of theirs in bytes never wrap in 64 bits.  Free slots are held
+ * to the same, as a key that is added later is written there.
  */
 #include "base/arith.h"
 #include "base/error.h"
@@ -63,14 +64,10 @@ int luks1_material_check(const struct luks1_header *header, uint64_t area_bytes,
     int r;
 
     for (unsigned i = 0; i < LUKS1_SLOTS; i++) {
-        if (!header->slots[i].active)
-            continue;
         r = check_material(header, i, area_bytes, err);
         if (r < 0)
             return r;
         for (unsigned j = 0; j < i; j++) {
-            if (!header->slots[j].active)
-                continue;
             r = check_apart(header, i, j, err);
             if (r < 0)
                 return r;

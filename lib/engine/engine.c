@@ -18,10 +18,13 @@ void engine_done(struct engine *engine)
 int engine_copy_string(const void *text, size_t bytes, char **ret_text,
                        struct byre_error *err)
 {
-    char *copy = strndup(text, bytes);
+    char *copy = NULL;
 
-    if (copy == NULL)
-        return fail_nomem(err, "a name", bytes);
+    if (bytes > 0 && *(const char *)text != '\0') {
+        copy = strndup(text, bytes);
+        if (copy == NULL)
+            return fail_nomem(err, "a name", bytes);
+    }
     *ret_text = copy;
     return BYRE_OK;
 }
@@ -36,12 +39,10 @@ int engine_read_string(struct byre_store *store, uint64_t offset,
         return fail_nomem(err, "a name", bytes);
 
     r = store_read(store, offset, text, bytes, err);
-    if (r < 0) {
-        free(text);
-        return r;
-    }
-    *ret_text = text;
-    return BYRE_OK;
+    if (r == BYRE_OK)
+        r = engine_copy_string(text, bytes, ret_text, err);
+    free(text);
+    return r;
 }
 
 int engine_load_words(struct byre_store *store, const char *name,

@@ -29,7 +29,9 @@ struct mapping {
     uint64_t host_offset; /* of the range; L2_COMPRESSED: of the stream; valid
                              where `store` is not NULL */
     uint32_t compressed_bytes; /* L2_COMPRESSED: the most it can span */
-    uint64_t entry;            /* L2_INVALID: what is wrong, for the message */
+    /* L2_INVALID: the entry that is wrong, for the message. */
+    const char *table; /* "L1" or "L2" */
+    uint64_t entry;
     uint64_t bitmap;
 };
 
@@ -120,15 +122,16 @@ static inline uint64_t engine_cluster_bytes(const struct engine *engine)
 #define ENGINE_SECTOR_BYTES 512
 
 /*
- * Reads `bytes` of text at `offset` of the store into a new string; an embedded
- * NUL ends it (measured on QEMU 7.2).  The caller bounds `bytes`.
+ * A new string of `bytes` of `text`, ended at an embedded NUL (as QEMU 7.2
+ * does); one that is empty then is no name, and gives NULL.
+ */
+int engine_copy_string(const void *text, size_t bytes, char **ret_text,
+                       struct byre_error *err);
+
+/* The same for `bytes` of text at `offset` of the store; the caller bounds it.
  */
 int engine_read_string(struct byre_store *store, uint64_t offset,
                        uint32_t bytes, char **ret_text, struct byre_error *err);
-
-/* A new string of `bytes` of `text`, ended at an embedded NUL. */
-int engine_copy_string(const void *text, size_t bytes, char **ret_text,
-                       struct byre_error *err);
 
 /*
  * Loads a table of `entries` 8-byte words at `offset`, as far as the file

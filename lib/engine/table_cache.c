@@ -158,6 +158,7 @@ int table_cache_load(struct table_cache *cache, uint64_t host_offset,
     struct slot *slot;
     int r;
 
+    assert(host_offset != EMPTY_SLOT);
     r = store_read(cache->store, host_offset, bytes, cache->slice_bytes, err);
     if (r < 0) {
         error_prefix(err, "L2 table");

@@ -44,10 +44,11 @@ static int check_magic_and_version(const uint8_t *raw, struct byre_error *err)
     const uint32_t version = be32_get(raw + AT_VERSION);
 
     if (magic != QCOW_MAGIC)
-        return fail_at(err, BYRE_E_FORMAT, 0,
-                       "not a QCOW2 image: it starts with 0x%08" PRIx32
-                       ", not with 0x%08" PRIx32,
-                       magic, QCOW_MAGIC);
+        return fail_at(
+            err, BYRE_E_FORMAT, 0,
+            "Image is not in qcow2 format: it starts with 0x%08" PRIx32
+            ", not with 0x%08" PRIx32,
+            magic, QCOW_MAGIC);
     if (version < 2 || version > 3)
         return fail_at(err, BYRE_E_UNSUPPORTED, AT_VERSION,
                        "version %" PRIu32 " is not supported, only 2 and 3 are",

@@ -68,19 +68,22 @@ static void describe(const struct chain_mapping *chain, uint64_t offset,
                      uint32_t query, struct byre_extent *ret)
 {
     const struct mapping *mapping = &chain->mapping;
-    const bool hidden =
-        mapping->kind == L2_COMPRESSED && (query & BYRE_EXTENTS_CLASSES) == 0;
+    const bool transformed =
+        mapping->kind == L2_COMPRESSED ||
+        chain->image->engine->encryption != BYRE_ENCRYPTION_NONE;
+    const bool hidden = transformed && (query & BYRE_EXTENTS_CLASSES) == 0;
 
     *ret = (struct byre_extent){
         .offset = offset,
         .length = mapping->length,
-        .host_offset = mapping->store != NULL && !hidden ? mapping->host_offset
-                                                         : BYRE_NO_OFFSET,
+        .host_offset = BYRE_NO_OFFSET,
         .file = hidden ? NULL : file_of(chain),
         .depth = chain->depth,
         .flags = flags_of(chain),
         .cluster_class = class_of(mapping->kind),
     };
+    if (mapping->store != NULL && !hidden)
+        ret->host_offset = mapping->store->file_offset + mapping->host_offset;
     if ((query & BYRE_EXTENTS_SHALLOW) != 0 && chain->image->backing != NULL &&
         (mapping->kind == L2_UNALLOCATED || mapping->kind == L2_RESERVED))
         ret->flags = 0;
@@ -176,9 +179,14 @@ int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
     while (offset < end) {
         struct byre_extent next;
 
-        r = next_extent(img, offset, end - offset, flags, &next, err);
-        if (r < 0)
+        /* What is good before a bad entry is told; the entry itself is the
+           first of the next call, and fails there. */
+        r = next_extent(img, offset, end - offset, flags, &next,
+                        count == 0 ? err : NULL);
+        if (r < 0 && count == 0)
             return r;
+        if (r < 0)
+            break;
 
         if (count > 0 && continues(&ret_extents[count - 1], &next, flags))
             ret_extents[count - 1].length += next.length;

@@ -2,6 +2,7 @@
 #include "image/node.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,18 +35,15 @@ const char *node_path(const struct node *node)
     return node->filename;
 }
 
-static bool is_leaf_file(const struct node *node)
+/* Whether a path says all that decides what is read. */
+static bool is_plain(const struct node *node)
 {
-    return node->file == NULL && node->filename != NULL;
-}
-
-bool node_is_plain(const struct node *node)
-{
-    return is_leaf_file(node) ||
-           (node->file != NULL && is_leaf_file(node->file) &&
-            node->backing == NULL && node->data_file == NULL &&
-            !node->no_backing && node->offset == 0 &&
-            node->window_bytes == BYRE_NO_OFFSET);
+    for (; node != NULL; node = node->file) {
+        if (node->key_secret != NULL || node->data_file != NULL ||
+            node->offset != 0 || node->window_bytes != BYRE_NO_OFFSET)
+            return false;
+    }
+    return true;
 }
 
 static int node_new(struct node **ret_node, struct byre_error *err)
@@ -201,7 +199,7 @@ static int take_member(struct node *node, const char *key, const json_t *value,
                        unsigned depth, struct byre_error *err)
 {
     if (strcmp(key, "driver") == 0)
-        return take_text(value, key, &node->driver, err);
+        return BYRE_OK; /* taken first: it decides what the others mean */
     if (strcmp(key, "filename") == 0)
         return take_text(value, key, &node->filename, err);
     if (strcmp(key, "file") == 0)
@@ -233,6 +231,26 @@ static bool is_format(const char *driver)
            strcmp(driver, "qcow2") == 0;
 }
 
+static int take_driver(struct node *node, const json_t *object,
+                       struct byre_error *err)
+{
+    const json_t *value = json_object_get(object, "driver");
+    int r;
+
+    if (value == NULL)
+        return BYRE_OK;
+
+    r = take_text(value, "driver", &node->driver, err);
+    if (r < 0)
+        return r;
+    if (!is_protocol(node->driver) && !is_format(node->driver))
+        return fail(err, BYRE_E_UNSUPPORTED,
+                    "json: name: the driver '%s' is not supported; there are "
+                    "raw, qcow, qcow2, file and host_device",
+                    node->driver);
+    return BYRE_OK;
+}
+
 /* What a node of its kind needs and must not have. */
 static int check_node(const struct node *node, const char *where,
                       struct byre_error *err)
@@ -240,11 +258,6 @@ static int check_node(const struct node *node, const char *where,
     const char *driver = node->driver;
     const bool is_raw = driver != NULL && strcmp(driver, "raw") == 0;
 
-    if (driver != NULL && !is_protocol(driver) && !is_format(driver))
-        return fail(err, BYRE_E_UNSUPPORTED,
-                    "json: name: the driver '%s' is not supported; there are "
-                    "raw, qcow, qcow2, file and host_device",
-                    driver);
     if (node->file != NULL && driver != NULL && is_protocol(driver))
         return fail(err, BYRE_E_INVALID,
                     "json: name: the driver '%s' has a 'filename', not a "
@@ -285,6 +298,9 @@ static int parse_node(const json_t *object, const char *where, unsigned depth,
     if (r < 0)
         return r;
 
+    r = take_driver(node, object, err);
+    if (r < 0)
+        goto out;
     json_object_foreach((json_t *)object, key, value)
     {
         r = take_member(node, key, value, depth, err);
@@ -297,6 +313,53 @@ out:
         node_free(node);
     else
         *ret_node = node;
+    return r;
+}
+
+/* ---- Describing ---- */
+
+static void put_text(json_t *object, const char *key, const char *text)
+{
+    if (text != NULL)
+        json_object_set_new(object, key, json_string(text));
+}
+
+/* The order of the keys is that of QEMU's hash table (measured on 7.2). */
+static json_t *describe_node(const struct node *node)
+{
+    json_t *object = json_object();
+
+    if (node->offset != 0 || node->window_bytes != BYRE_NO_OFFSET)
+        json_object_set_new(object, "offset",
+                            json_integer((json_int_t)node->offset));
+    if (node->data_file != NULL)
+        json_object_set_new(object, "data-file",
+                            describe_node(node->data_file));
+    put_text(object, "encrypt.key-secret", node->key_secret);
+    put_text(object, "driver",
+             node->driver != NULL || node->file != NULL ? node->driver
+                                                        : "file");
+    put_text(object, "filename", node->filename);
+    if (node->window_bytes != BYRE_NO_OFFSET)
+        json_object_set_new(object, "size",
+                            json_integer((json_int_t)node->window_bytes));
+    if (node->file != NULL)
+        json_object_set_new(object, "file", describe_node(node->file));
+    return object;
+}
+
+static int describe_tree(const struct node *node, char **ret_name,
+                         struct byre_error *err)
+{
+    json_t *object = describe_node(node);
+    char *text = json_dumps(object, 0);
+    int r = BYRE_OK;
+
+    json_decref(object);
+    *ret_name = NULL;
+    if (text == NULL || asprintf(ret_name, "json:%s", text) < 0)
+        r = fail_nomem(err, "a name", 0);
+    free(text);
     return r;
 }
 
@@ -391,6 +454,13 @@ out:
 
 #else
 
+static int describe_tree(const struct node *node, char **ret_name,
+                         struct byre_error *err)
+{
+    *ret_name = NULL;
+    return set_text(ret_name, node_path(node), err);
+}
+
 static int parse_json(const char *text, struct node **ret_node,
                       struct byre_error *err)
 {
@@ -415,4 +485,13 @@ int node_parse(const char *name, struct node **ret_node, struct byre_error *err)
     return fail(err, BYRE_E_UNSUPPORTED,
                 "Unknown protocol '%.*s'; write ./%s if it is a file",
                 (int)protocol, name, name);
+}
+
+int node_describe(const struct node *node, char **ret_name,
+                  struct byre_error *err)
+{
+    *ret_name = NULL;
+    if (is_plain(node))
+        return set_text(ret_name, node_path(node), err);
+    return describe_tree(node, ret_name, err);
 }

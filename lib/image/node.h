@@ -39,7 +39,12 @@ void node_free(struct node *node);
 /* The path of the file at the bottom of the tree. */
 const char *node_path(const struct node *node);
 
-/* Whether the tree says no more than a path: a format on a plain file. */
-bool node_is_plain(const struct node *node);
+/*
+ * What QEMU calls the image: the path, or for a tree that says what a path
+ * cannot (a key, a window, a data file) the tree again as "json:{...}", in the
+ * order of QEMU's own.  Free the result.
+ */
+int node_describe(const struct node *node, char **ret_name,
+                  struct byre_error *err);
 
 #endif

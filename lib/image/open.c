@@ -47,14 +47,11 @@ static int choose_format(const struct request *request, const char **ret_format,
     }
     if (!top && (flags & BYRE_OPEN_PROBE_BACKING) == 0)
         return fail(err, BYRE_E_POLICY,
-                    "the format of backing file '%s' is not recorded, and "
-                    "guessing it is not allowed",
-                    request->name);
+                    "its format is not recorded, and guessing it is not "
+                    "allowed");
     if (flags & BYRE_OPEN_NO_PROBE)
         return fail(err, BYRE_E_POLICY,
-                    "no format is given for '%s', and guessing it is not "
-                    "allowed",
-                    request->name);
+                    "no format is given, and guessing it is not allowed");
     return locate_probe(request->store, ret_format, err);
 }
 
@@ -85,25 +82,17 @@ static int open_engine(const struct request *request, const char *format,
 
 /* ---- Locks and loops ---- */
 
-/*
- * A reader of metadata keeps writers away; one of a raw disk lets them write,
- * unless an overlay depends on it.  (Measured on QEMU 7.2, tests/interop.)
- */
-static int lock_image(const struct request *request, const char *format,
-                      struct byre_error *err)
+/* A reader keeps writers away.  (Measured on QEMU 7.2, tests/interop.) */
+static int lock_image(const struct request *request, struct byre_error *err)
 {
     const uint32_t flags = request->opts->flags;
-    const bool plain_disk = strcmp(format, "raw") == 0 && request->depth == 0;
-    unsigned used = FILE_LOCK_READ;
-    unsigned unshared = FILE_LOCK_WRITE | FILE_LOCK_RESIZE;
 
     if ((flags & BYRE_OPEN_NO_LOCK) || request->file == NULL)
         return BYRE_OK;
-    if (flags & BYRE_OPEN_METADATA_ONLY)
-        used = 0;
-    if ((flags & BYRE_OPEN_SHARED) || plain_disk)
-        unshared = 0;
-    return file_store_lock(request->file, used, unshared, request->name, err);
+    return file_store_lock(
+        request->file, flags & BYRE_OPEN_METADATA_ONLY ? 0 : FILE_LOCK_READ,
+        flags & BYRE_OPEN_SHARED ? 0 : FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
+        request->name, err);
 }
 
 static bool same_file(const struct store_identity *a,
@@ -165,8 +154,8 @@ static int unlock(const struct request *request, struct byre *img,
     return r;
 }
 
-static int make_disk(const struct request *request, struct byre *img,
-                     struct byre_error *err)
+static int prepare_disk(const struct request *request, struct byre *img,
+                        struct byre_error *err)
 {
     const struct byre_open_options *opts = request->opts;
     const struct snapshot_selector none = { 0 };
@@ -176,8 +165,6 @@ static int make_disk(const struct request *request, struct byre *img,
     int r;
 
     r = request_open_data_file(request, img, err);
-    if (r == BYRE_OK)
-        r = request_open_backing(request, img, err);
     if (r == BYRE_OK)
         r = unlock(request, img, err);
     if (r == BYRE_OK)
@@ -199,15 +186,12 @@ static int set_names(const struct request *request, struct byre *img,
                              : fail_nomem(err, "a name", strlen(request->path));
 }
 
-int request_open(const struct request *request, struct byre **ret_img,
-                 struct byre_error *err)
+/* Everything but what lies below it in the chain. */
+static int open_alone(const struct request *request, struct byre *img,
+                      struct byre_error *err)
 {
-    struct byre *img = calloc(1, sizeof(*img));
-    const char *format;
+    const char *format = NULL;
     int r;
-
-    if (img == NULL)
-        return fail_nomem(err, "an image", sizeof(*img));
 
     img->store = store_ref(request->store);
     img->metadata_only = (request->opts->flags & BYRE_OPEN_METADATA_ONLY) != 0;
@@ -215,16 +199,33 @@ int request_open(const struct request *request, struct byre **ret_img,
     if (r == BYRE_OK)
         r = refuse_loops(request, err);
     if (r == BYRE_OK)
-        r = choose_format(request, &format, err);
+        r = lock_image(request, err);
     if (r == BYRE_OK)
-        r = lock_image(request, format, err);
+        r = choose_format(request, &format, err);
     if (r == BYRE_OK)
         r = open_engine(request, format, &img->engine, err);
     if (r == BYRE_OK && img->engine->backing_name != NULL)
         name_resolve(request->path, img->engine->backing_name,
                      &img->backing_resolved, NULL);
     if (r == BYRE_OK && !img->metadata_only)
-        r = make_disk(request, img, err);
+        r = prepare_disk(request, img, err);
+    return r;
+}
+
+int request_open(const struct request *request, struct byre **ret_img,
+                 struct byre_error *err)
+{
+    struct byre *img = calloc(1, sizeof(*img));
+    int r;
+
+    if (img == NULL)
+        return fail_nomem(err, "an image", sizeof(*img));
+
+    r = open_alone(request, img, err);
+    if (r < 0 && request->depth > 0)
+        error_prefix(err, "Could not open backing file '%s'", request->name);
+    if (r == BYRE_OK && !img->metadata_only)
+        r = request_open_backing(request, img, err);
     if (r < 0) {
         byre_close(img, NULL);
         return r;
@@ -298,6 +299,7 @@ int byre_open(const char *name, const struct byre_open_options *opts,
 {
     struct request request = { 0 };
     struct node *node = NULL;
+    char *description = NULL;
     int r;
 
     if (name == NULL)
@@ -307,15 +309,18 @@ int byre_open(const char *name, const struct byre_open_options *opts,
     if (r < 0)
         return r;
 
-    r = locate_store(node, &request.store, &request.file, err);
+    r = node_describe(node, &description, err);
+    if (r == BYRE_OK)
+        r = locate_store(node, &request.store, &request.file, err);
     if (r == BYRE_OK) {
         request.node = node;
         request.path = node_path(node);
-        request.name = node_is_plain(node) ? request.path : name;
+        request.name = description;
         r = open_top(&request, opts, ret_img, err);
-        byre_store_unref(request.store);
-        byre_store_unref(request.file);
     }
+    byre_store_unref(request.store);
+    byre_store_unref(request.file);
+    free(description);
     node_free(node);
     return r;
 }

@@ -60,6 +60,28 @@ static int open_named_data_file(const struct request *request,
     return r;
 }
 
+/*
+ * A tree of the caller's says itself what to open.  One that an image has
+ * stored is the image's, and names one file only: the one that was asked about.
+ */
+static int check_given(const struct request *request, const struct node *given,
+                       const char *key, struct byre_error *err)
+{
+    const char *format = locate_format(given);
+
+    if (request->stored)
+        return fail(err, BYRE_E_POLICY,
+                    "the stored name of '%s' has a '%s' of its own, '%s', and "
+                    "opening it is not allowed",
+                    request->name, key, node_path(given));
+    if (strcmp(key, "data-file") == 0 && format != NULL &&
+        strcmp(format, "raw") != 0)
+        return fail(err, BYRE_E_UNSUPPORTED,
+                    "the data file '%s' is given as %s; a data file is raw",
+                    node_path(given), format);
+    return BYRE_OK;
+}
+
 int request_open_data_file(const struct request *request, struct byre *img,
                            struct byre_error *err)
 {
@@ -74,7 +96,9 @@ int request_open_data_file(const struct request *request, struct byre *img,
 
     if (given != NULL) {
         path = node_path(given);
-        r = locate_store(given, &img->data_store, &file, err);
+        r = check_given(request, given, "data-file", err);
+        if (r == BYRE_OK)
+            r = locate_store(given, &img->data_store, &file, err);
         byre_store_unref(file);
     } else {
         r = open_named_data_file(request, img, &img->data_store, err);
@@ -88,39 +112,42 @@ int request_open_data_file(const struct request *request, struct byre *img,
     img->engine->ops->set_data_store(img->engine, img->data_store);
     if (request->opts->flags & BYRE_OPEN_NO_LOCK)
         return BYRE_OK;
-    return file_store_lock(
-        img->data_store, FILE_LOCK_READ,
-        request->opts->flags & BYRE_OPEN_SHARED ? 0 : FILE_LOCK_RESIZE, path,
-        err);
+    return file_store_lock(img->data_store, FILE_LOCK_READ,
+                           request->opts->flags & BYRE_OPEN_SHARED
+                               ? 0
+                               : FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
+                           path, err);
 }
 
-/* Opens the backing image of a name taken apart. */
+/* Opens the backing image of a name taken apart; `stored` is the image's. */
 static int open_backing_node(const struct request *request,
-                             const struct node *node, const char *name,
-                             const char *format, struct byre *img,
-                             struct byre_error *err)
+                             const struct node *node, const char *stored,
+                             struct byre *img, struct byre_error *err)
 {
     const struct ancestor self = { img, request->above };
+    const char *format = locate_format(node);
     struct request below = {
         .opts = request->opts,
         .node = node,
-        .name = name,
+        .stored = stored != NULL || request->stored,
+        .name = stored != NULL ? stored : node_path(node),
         .path = node_path(node),
-        .format = locate_format(node) != NULL ? locate_format(node) : format,
+        .format = format,
         .depth = request->depth + 1,
         .above = &self,
     };
     int r;
 
+    if (format == NULL && stored != NULL)
+        below.format = img->engine->backing_format;
     r = locate_store(node, &below.store, &below.file, err);
-    if (r == BYRE_OK) {
-        r = request_open(&below, &img->backing, err);
-        byre_store_unref(below.store);
-        byre_store_unref(below.file);
+    if (r < 0) {
+        error_prefix(err, "Could not open backing file '%s'", below.name);
+        return r;
     }
-    if (r < 0)
-        error_prefix(err, "Could not open backing file '%s' of '%s'", name,
-                     img->name);
+    r = request_open(&below, &img->backing, err);
+    byre_store_unref(below.store);
+    byre_store_unref(below.file);
     return r;
 }
 
@@ -157,12 +184,11 @@ static int open_named_backing(const struct request *request, struct byre *img,
 
     r = node_parse(img->backing_resolved, &node, err);
     if (r < 0) {
-        error_prefix(err, "Could not open backing file '%s' of '%s'",
-                     engine->backing_name, img->name);
+        error_prefix(err, "Could not open backing file '%s'",
+                     engine->backing_name);
         return r;
     }
-    r = open_backing_node(request, node, img->backing_resolved,
-                          engine->backing_format, img, err);
+    r = open_backing_node(request, node, img->backing_resolved, img, err);
     node_free(node);
     return r;
 }
@@ -171,13 +197,17 @@ int request_open_backing(const struct request *request, struct byre *img,
                          struct byre_error *err)
 {
     const struct node *node = request->node;
+    int r;
 
     if ((request->opts->flags & BYRE_OPEN_NO_BACKING) ||
         (node != NULL && node->no_backing))
         return BYRE_OK;
-    if (node != NULL && node->backing != NULL)
-        return open_backing_node(request, node->backing,
-                                 node_path(node->backing), NULL, img, err);
+    if (node != NULL && node->backing != NULL) {
+        r = check_given(request, node->backing, "backing", err);
+        if (r < 0)
+            return r;
+        return open_backing_node(request, node->backing, NULL, img, err);
+    }
     if (img->engine->backing_name == NULL)
         return BYRE_OK;
     return open_named_backing(request, img, err);

@@ -19,6 +19,7 @@ struct ancestor {
 struct request {
     const struct byre_open_options *opts;
     const struct node *node;  /* NULL: `store` is given */
+    bool stored;              /* the node comes from an image */
     struct byre_store *store; /* what the format stands on */
     struct byre_store *file;  /* the file below it, for locks */
     const char *name;         /* for people */

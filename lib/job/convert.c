@@ -24,7 +24,9 @@
 #include "job/job.h"
 #include "job/target.h"
 
-#define PIECE_BYTES          UINT64_C(524288)
+#define PIECE_BYTES UINT64_C(524288)
+/* Zeroes that are written out come in pieces too, so that cancel is heard. */
+#define ZERO_PIECE_BYTES     (UINT64_C(16) << 20)
 #define BUFFER_ALIGNMENT     4096 /* enough for O_DIRECT on any device */
 #define DEFAULT_SPARSE_BYTES 4096
 #define EXTENT_BATCH         64
@@ -56,6 +58,8 @@ struct convert {
     uint64_t total_bytes;
     struct target target;
     struct timespec started;
+    _Atomic uint64_t written_bytes; /* what the rate counts */
+    atomic_bool failed;
 
     pthread_mutex_t lock;
     struct cursor cursor;
@@ -131,16 +135,25 @@ static bool find_source(struct convert *convert)
     return cursor->source < convert->source_count;
 }
 
-/* A data piece ends at a multiple of PIECE_BYTES of the target. */
-static uint64_t piece_length(const struct cursor *cursor,
+/* Whether zeroes are there already, and cost nothing. */
+static bool zeroes_are_free(const struct convert *convert)
+{
+    return convert->target.reads_zero &&
+           convert->opts.sparse_bytes != BYRE_SPARSE_NONE;
+}
+
+/* A piece that is written ends at a multiple of its size in the target. */
+static uint64_t piece_length(const struct convert *convert,
                              const struct byre_extent *extent, bool zero)
 {
+    const struct cursor *cursor = &convert->cursor;
+    const uint64_t most = zero ? ZERO_PIECE_BYTES : PIECE_BYTES;
     const uint64_t left =
         extent->offset + extent->length - cursor->source_offset;
 
-    return zero ? left
-                : min_u64(left,
-                          PIECE_BYTES - cursor->target_offset % PIECE_BYTES);
+    if (zero && zeroes_are_free(convert))
+        return left;
+    return min_u64(left, most - cursor->target_offset % most);
 }
 
 /* Takes the next piece: 1, or 0 at the end.  Called locked. */
@@ -166,7 +179,7 @@ static int take_piece(struct convert *convert, struct piece *ret_piece,
         .source = convert->sources[cursor->source],
         .source_offset = cursor->source_offset,
         .target_offset = cursor->target_offset,
-        .length = piece_length(cursor, extent, zero),
+        .length = piece_length(convert, extent, zero),
         .zero = zero,
     };
     cursor->source_offset += ret_piece->length;
@@ -283,16 +296,19 @@ static int copy_piece(struct convert *convert, const struct piece *piece,
     return write_data(convert, piece, buf, err);
 }
 
-/* Sleeps until `done` bytes are within the rate. */
-static void keep_rate(struct convert *convert)
+/* Sleeps until what was written, this piece too, is within the rate. */
+static void keep_rate(struct convert *convert, const struct piece *piece)
 {
     const uint64_t rate = convert->opts.rate_bytes_per_second;
+    const uint64_t cost =
+        piece->zero && zeroes_are_free(convert) ? 0 : piece->length;
     const uint64_t done =
-        atomic_load_explicit(&convert->job.done_bytes, memory_order_relaxed);
+        atomic_fetch_add(&convert->written_bytes, cost) + cost;
     const struct timespec tick = { 0, 20 * 1000 * 1000 };
     struct timespec now;
 
-    while (rate != 0 && !atomic_load(&convert->job.canceled)) {
+    while (rate != 0 && !atomic_load(&convert->job.canceled) &&
+           !atomic_load(&convert->failed)) {
         double elapsed;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
@@ -314,6 +330,7 @@ static void record_failure(struct convert *convert, int status,
         convert->status = status;
         convert->error = *error;
     }
+    atomic_store(&convert->failed, true);
     pthread_mutex_unlock(&convert->lock);
 }
 
@@ -355,7 +372,7 @@ static void copy_pieces(void *user)
         if (r < 0)
             break;
         job_advance(&convert->job, piece.length);
-        keep_rate(convert);
+        keep_rate(convert, &piece);
     }
     if (r < 0)
         record_failure(convert, r, &error);

@@ -111,6 +111,18 @@ static int open_file(struct target *target, uint32_t flags,
                            &target->store, err);
 }
 
+/* Whoever makes a file new also resizes it, and lets nobody else do so. */
+static int lock_target(const struct target *target, uint32_t flags,
+                       struct byre_error *err)
+{
+    const unsigned rewrite =
+        flags & BYRE_CONVERT_NO_CREATE ? 0 : FILE_LOCK_RESIZE;
+
+    return file_store_lock(target->store,
+                           FILE_LOCK_READ | FILE_LOCK_WRITE | rewrite, rewrite,
+                           target->name, err);
+}
+
 static int prepare_file(struct target *target, uint32_t flags,
                         uint64_t size_bytes, struct byre *const *sources,
                         size_t source_count, struct byre_error *err)
@@ -121,8 +133,7 @@ static int prepare_file(struct target *target, uint32_t flags,
     if (r == BYRE_OK)
         r = refuse_sources(target, sources, source_count, err);
     if (r == BYRE_OK)
-        r = file_store_lock(target->store, FILE_LOCK_READ | FILE_LOCK_WRITE, 0,
-                            target->name, err);
+        r = lock_target(target, flags, err);
     if (r == BYRE_OK)
         r = size_target(target, flags, size_bytes, err);
     return r;

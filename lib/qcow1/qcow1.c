@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arith.h"
 #include "base/error.h"
@@ -94,6 +95,7 @@ static void map_in_slice(const struct qcow1 *qcow1,
         .host_offset =
             first.host_offset + (first.kind == L2_DATA ? in_cluster : 0),
         .compressed_bytes = first.compressed_bytes,
+        .table = "L2",
         .entry = raw,
     };
 }
@@ -115,6 +117,17 @@ static int qcow1_map(struct engine *engine, uint64_t guest_offset,
 
     if (l2_offset == 0) {
         map_without_table(qcow1, guest_offset, length, ret);
+        return BYRE_OK;
+    }
+    if (!range_within(l2_offset, UINT64_C(8) << qcow1->header.l2_bits,
+                      STORE_MAX_OFFSET)) {
+        *ret = (struct mapping){
+            .kind = L2_INVALID,
+            .length = min_u64(length, l1_range_bytes(qcow1) -
+                                          guest_offset % l1_range_bytes(qcow1)),
+            .table = "L1",
+            .entry = l2_offset,
+        };
         return BYRE_OK;
     }
 
@@ -156,6 +169,20 @@ static int read_compressed(struct qcow1 *qcow1, const struct mapping *mapping,
     return r;
 }
 
+static int fail_invalid_entry(const struct mapping *mapping,
+                              uint64_t guest_offset, struct byre_error *err)
+{
+    const char *why = "is no multiple of 512";
+
+    if (strcmp(mapping->table, "L1") == 0)
+        why = "points past the largest offset there is";
+    else if (mapping->entry >> 63 != 0)
+        why = "is a compressed cluster of 0 bytes";
+    return fail(err, BYRE_E_CORRUPT,
+                "%s entry 0x%016" PRIx64 " of guest offset %" PRIu64 " %s",
+                mapping->table, mapping->entry, guest_offset, why);
+}
+
 static int qcow1_read(struct engine *engine, const struct mapping *mapping,
                       uint64_t guest_offset, void *buf, size_t length,
                       struct byre_error *err)
@@ -165,10 +192,7 @@ static int qcow1_read(struct engine *engine, const struct mapping *mapping,
     if (mapping->kind == L2_COMPRESSED)
         return read_compressed(qcow1, mapping, guest_offset, buf, length, err);
     if (mapping->kind != L2_DATA)
-        return fail(err, BYRE_E_CORRUPT,
-                    "L2 entry 0x%016" PRIx64 " of guest offset %" PRIu64
-                    " is no multiple of 512",
-                    mapping->entry, guest_offset);
+        return fail_invalid_entry(mapping, guest_offset, err);
     if (qcow1->cipher == NULL)
         return store_read(mapping->store, mapping->host_offset, buf, length,
                           err);

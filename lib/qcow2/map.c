@@ -154,6 +154,7 @@ static void map_in_slice(const struct qcow2 *qcow2,
         .store = kind_has_host(first.kind) ? qcow2->data_store : NULL,
         .host_offset = first.host_offset,
         .compressed_bytes = first.compressed_bytes,
+        .table = "L2",
         .entry = raw.word,
         .bitmap = raw.bitmap,
     };
@@ -178,6 +179,7 @@ static int map_step(struct qcow2 *qcow2, uint64_t guest_offset, uint64_t length,
             .kind = L2_INVALID,
             .length =
                 rest_of_block(guest_offset, l1_range_bytes(qcow2), length),
+            .table = "L1",
             .entry = l1_entry,
         };
         return BYRE_OK;

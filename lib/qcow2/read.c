@@ -3,47 +3,72 @@
  * The transfer of what map points to.
  */
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/arith.h"
 #include "base/error.h"
 #include "engine/encrypted.h"
 #include "qcow2/internal.h"
 
+/* Why the bitmap of an extended entry contradicts it. */
+static void explain_subclusters(const struct mapping *mapping, char *ret_text,
+                                size_t capacity)
+{
+    const uint32_t allocated = (uint32_t)mapping->bitmap;
+    const uint32_t zero = (uint32_t)(mapping->bitmap >> QCOW2_SUBCLUSTERS);
+
+    if ((allocated & zero) != 0)
+        snprintf(ret_text, capacity,
+                 "has subcluster %d both allocated and reading as zero",
+                 __builtin_ctz(allocated & zero));
+    else
+        snprintf(ret_text, capacity,
+                 "has subcluster %d allocated, but no cluster for it",
+                 allocated != 0 ? __builtin_ctz(allocated) : 0);
+}
+
+/* What is wrong with an entry that map found to be invalid. */
+static void explain_entry(const struct qcow2 *qcow2,
+                          const struct mapping *mapping, char *ret_text,
+                          size_t capacity)
+{
+    const uint64_t host_offset = mapping->entry & QCOW2_ENTRY_OFFSET_MASK;
+    const uint64_t cluster = engine_cluster_bytes(&qcow2->engine);
+    const bool compressed = (mapping->entry & QCOW2_ENTRY_COMPRESSED) != 0 &&
+                            strcmp(mapping->table, "L2") == 0;
+
+    if (compressed && qcow2->l2_format.data_file)
+        snprintf(ret_text, capacity,
+                 "is compressed, which an external data file cannot be");
+    else if (compressed)
+        snprintf(ret_text, capacity,
+                 "is compressed, at an offset of 2^56 or more");
+    else if (!is_aligned(host_offset, cluster))
+        snprintf(ret_text, capacity,
+                 "points to %" PRIu64
+                 ", no multiple of the cluster size %" PRIu64,
+                 host_offset, cluster);
+    else if (qcow2->header.version < 3)
+        snprintf(ret_text, capacity,
+                 "is a zero cluster, which version 2 does not have");
+    else if (qcow2->l2_format.data_file)
+        snprintf(ret_text, capacity,
+                 "does not point to that offset of the data file");
+    else
+        explain_subclusters(mapping, ret_text, capacity);
+}
+
 static int fail_invalid_entry(const struct qcow2 *qcow2,
                               const struct mapping *mapping,
                               uint64_t guest_offset, struct byre_error *err)
 {
-    const uint64_t host_offset = mapping->entry & QCOW2_ENTRY_OFFSET_MASK;
+    char why[128];
 
-    if (qcow2->header.version < 3 && (mapping->entry & QCOW2_ENTRY_ZERO))
-        return fail(err, BYRE_E_CORRUPT,
-                    "L2 entry 0x%016" PRIx64 " of guest offset %" PRIu64
-                    " is a zero cluster, which version 2 does not have",
-                    mapping->entry, guest_offset);
-    if (mapping->entry & QCOW2_ENTRY_COMPRESSED)
-        return fail(err, BYRE_E_CORRUPT,
-                    "compressed L2 entry 0x%016" PRIx64
-                    " of guest offset %" PRIu64 " %s",
-                    mapping->entry, guest_offset,
-                    qcow2->l2_format.data_file
-                        ? "cannot be in an external data file"
-                        : "has an offset of 2^56 or more");
-    if (!is_aligned(host_offset, engine_cluster_bytes(&qcow2->engine)))
-        return fail(err, BYRE_E_CORRUPT,
-                    "the entry 0x%016" PRIx64 " of guest offset %" PRIu64
-                    " points to %" PRIu64
-                    ", no multiple of the cluster size %" PRIu64,
-                    mapping->entry, guest_offset, host_offset,
-                    engine_cluster_bytes(&qcow2->engine));
-    if (qcow2->l2_format.data_file)
-        return fail(err, BYRE_E_CORRUPT,
-                    "L2 entry 0x%016" PRIx64 " of guest offset %" PRIu64
-                    " does not lie at that offset of the data file",
-                    mapping->entry, guest_offset);
+    explain_entry(qcow2, mapping, why, sizeof(why));
     return fail(err, BYRE_E_CORRUPT,
-                "L2 entry 0x%016" PRIx64 " with bitmap 0x%016" PRIx64
-                " of guest offset %" PRIu64 " is not valid",
-                mapping->entry, mapping->bitmap, guest_offset);
+                "%s entry 0x%016" PRIx64 " of guest offset %" PRIu64 " %s",
+                mapping->table, mapping->entry, guest_offset, why);
 }
 
 static int read_compressed(struct qcow2 *qcow2, const struct mapping *mapping,

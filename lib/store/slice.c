@@ -52,6 +52,18 @@ static int slice_extent(void *user, uint64_t offset, uint64_t length,
                         ret_length, err);
 }
 
+/* That of the whole file, as QEMU tells it. */
+static int slice_allocated(void *user, uint64_t *ret_bytes,
+                           struct byre_error *err)
+{
+    struct slice_store *slice = user;
+
+    *ret_bytes = store_allocated_bytes(slice->base);
+    return *ret_bytes != BYRE_NO_OFFSET
+               ? BYRE_OK
+               : fail(err, BYRE_E_UNSUPPORTED, "the store cannot tell");
+}
+
 static void slice_close(void *user)
 {
     struct slice_store *slice = user;
@@ -99,5 +111,7 @@ int slice_store_new(struct byre_store *base, uint64_t offset, uint64_t length,
         return r;
     }
     (*ret_store)->identity = base->identity;
+    (*ret_store)->file_offset = base->file_offset + offset;
+    (*ret_store)->allocated = slice_allocated;
     return BYRE_OK;
 }

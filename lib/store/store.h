@@ -27,6 +27,7 @@ struct byre_store {
     atomic_uint references;
     const char *protocol; /* "file", "host_device", "memory", "store" */
     struct store_identity identity;
+    uint64_t file_offset; /* where it starts in its file */
     /* What is allocated to it on its medium; NULL: cannot be told. */
     int (*allocated)(void *user, uint64_t *ret_bytes, struct byre_error *err);
 };

@@ -105,12 +105,13 @@ static const struct {
     { "cbc-essiv", "cbc", "essiv", "" },
     { "cbc-plain64:sha256", "cbc", "plain64", "" },
     { "cbc-a-b", "cbc", "a-b", "" },
-    { "cbc:sha256", "cbc:sha256", "", "" },
     { "", NULL, NULL, NULL },
     { "-plain", NULL, NULL, NULL },
     { "cbc-", NULL, NULL, NULL },
     { "cbc-:sha256", NULL, NULL, NULL },
     { "cbc-essiv:", NULL, NULL, NULL },
+    { "cbc:sha256", NULL, NULL, NULL },
+    { "gcm-random", NULL, NULL, NULL },
 };
 /* clang-format on */
 
@@ -131,7 +132,8 @@ static void test_modes(void **state)
                                 &err);
         if (modes[i].mode == NULL) {
             assert_int_equal(r, BYRE_E_CORRUPT);
-            assert_non_null(strstr(err.message, "is not of the form"));
+            assert_true(strstr(err.message, "is not of the form") != NULL ||
+                        strstr(err.message, "is not one of ecb") != NULL);
             continue;
         }
         assert_int_equal(r, BYRE_OK);
@@ -177,6 +179,9 @@ static const struct {
     { SLOT_AT(0) + 40, 4, 1, BYRE_E_CORRUPT, "key material at 512, inside the header" },
     { SLOT_AT(3) + 40, 4, 4040 - 499, BYRE_E_CORRUPT, "key slot 3 has its key material at 1812992 to 2068992, past the end of the LUKS area of 2068480 bytes" },
     { SLOT_AT(3) + 40, 4, UINT32_C(0xfffffff0), BYRE_E_CORRUPT, "at 2199023247360 to 2199023503360, past the end" },
+    { SLOT_AT(1) + 40, 4, 0, BYRE_E_CORRUPT, "key slot 1 has its key material at 0, inside the header" },
+    { SLOT_AT(1) + 40, 4, UINT32_MAX, BYRE_E_CORRUPT, "past the end" },
+    { 72, 4, 0x6d643400, BYRE_E_CORRUPT, "md4" },
     { SLOT_AT(3) + 40, 4, 8, BYRE_E_CORRUPT, "key slots 0 and 3 overlap: key material of 256000 bytes at 4096 and at 4096" },
     { SLOT_AT(3) + 40, 4, 8 + 499, BYRE_E_CORRUPT, "key slots 0 and 3 overlap" },
     { SLOT_AT(0) + 40, 4, 1520 + 499, BYRE_E_CORRUPT, "key slots 0 and 3 overlap" },
@@ -190,10 +195,6 @@ static const struct {
     { 104, 0 },                     /* payload: QCOW2 has it elsewhere */
     { 104, UINT32_MAX },
     { SLOT_AT(0) + 40, 2 },         /* right behind the header */
-    { SLOT_AT(3) + 40, 4040 - 500 }, /* right before the end */
-    { SLOT_AT(3) + 40, 8 + 500 },   /* right behind slot 0 */
-    { SLOT_AT(1) + 40, 0 },         /* free slots: never read */
-    { SLOT_AT(1) + 40, UINT32_MAX },
     { SLOT_AT(1) + 4, 12345 },
     { 164, UINT32_MAX },            /* unlocking has the limit */
     { SLOT_AT(0) + 4, UINT32_MAX },

@@ -172,21 +172,24 @@ static void long_messages_are_cut(void **state)
 
         fail(err, BYRE_E_CORRUPT, "%s", text);
         assert_int_equal(strlen(err->message), kept);
+        /* What went wrong is kept; where it did is cut. */
         fail_errno(err, ENOENT, "%s", text);
         assert_in_range(strlen(err->message), kept,
                         BYRE_ERROR_MESSAGE_SIZE - 1);
-        assert_memory_equal(err->message, text, kept);
-
-        fail(err, BYRE_E_CORRUPT, "%s", text);
-        error_prefix(err, "b");
-        assert_int_equal(strlen(err->message), BYRE_ERROR_MESSAGE_SIZE - 1);
-        assert_memory_equal(err->message, "b: aaa", 6);
+        assert_string_equal(err->message + strlen(err->message) - 29,
+                            "aa: No such file or directory");
 
         fail(err, BYRE_E_CORRUPT, "b");
         error_prefix(err, "%s", text);
-        assert_in_range(strlen(err->message), BYRE_ERROR_MESSAGE_SIZE - 8,
+        assert_in_range(strlen(err->message), BYRE_ERROR_MESSAGE_SIZE - 2,
                         BYRE_ERROR_MESSAGE_SIZE - 1);
-        assert_memory_equal(err->message, text, BYRE_ERROR_MESSAGE_SIZE - 8);
+        assert_string_equal(err->message + strlen(err->message) - 5, "aa: b");
+
+        fail(err, BYRE_E_CORRUPT, "%s", text);
+        error_prefix(err, "b");
+        assert_in_range(strlen(err->message), kept,
+                        BYRE_ERROR_MESSAGE_SIZE - 1);
+        assert_int_equal(err->message[strlen(err->message) - 1], 'a');
         free(err);
         free(text);
     }

@@ -133,7 +133,7 @@ static const struct decode_case decode_cases[] = {
     { "as made", false, 0, { { 0 } }, BYRE_OK, NULL },
     { "v2 as made", true, 0, { { 0 } }, BYRE_OK, NULL },
     { "no magic", false, 0, { { 3, 1, 0xfa } },
-      BYRE_E_FORMAT, "not a QCOW2 image: it starts with 0x514649fa" },
+      BYRE_E_FORMAT, "Image is not in qcow2 format: it starts with 0x514649fa" },
     { "empty file", false, SIZE_MAX, { { 0 } },
       BYRE_E_FORMAT, "starts with 0x00000000" },
     { "three bytes", false, 3, { { 0 } },

@@ -51,7 +51,7 @@ static const struct {
 } header_cases[] = {
     { "as made", 48, { { 0 } }, BYRE_OK, NULL },
     { "no magic", 48, { { 0, 4, 0x7f454c46 } }, BYRE_E_FORMAT,
-      "not a QCOW image: it starts with 0x7f454c46" },
+      "Image is not in qcow format: it starts with 0x7f454c46" },
     { "empty file", 0, { { 0 } }, BYRE_E_FORMAT, "starts with 0x00000000" },
     { "version 0", 48, { { 4, 4, 0 } }, BYRE_E_UNSUPPORTED,
       "version 0 is not supported, only 1 is" },

@@ -21,36 +21,40 @@ struct accepted {
     const char *key_secret;
     uint64_t offset;
     uint64_t window_bytes;
-    bool plain;
     bool no_backing;
+    const char *description; /* NULL: the path */
 };
 
 /* clang-format off */
 static const struct accepted accepted[] = {
-    { "disk.img", NULL, "disk.img", NULL, 0, BYRE_NO_OFFSET, true, false },
-    { "./a:b", NULL, "./a:b", NULL, 0, BYRE_NO_OFFSET, true, false },
-    { "dir/a:b", NULL, "dir/a:b", NULL, 0, BYRE_NO_OFFSET, true, false },
-    { "file:a/b", NULL, "a/b", NULL, 0, BYRE_NO_OFFSET, true, false },
+    { "disk.img", NULL, "disk.img", NULL, 0, BYRE_NO_OFFSET, false, NULL },
+    { "./a:b", NULL, "./a:b", NULL, 0, BYRE_NO_OFFSET, false, NULL },
+    { "dir/a:b", NULL, "dir/a:b", NULL, 0, BYRE_NO_OFFSET, false, NULL },
+    { "file:a/b", NULL, "a/b", NULL, 0, BYRE_NO_OFFSET, false, NULL },
     { "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}",
-      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, true, false },
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, NULL },
     { "json:{\"driver\":\"qcow2\",\"file.filename\":\"x\"}",
-      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, true, false },
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, NULL },
     { "json:{\"file.driver\":\"file\",\"file.filename\":\"x\"}",
-      NULL, "x", NULL, 0, BYRE_NO_OFFSET, true, false },
+      NULL, "x", NULL, 0, BYRE_NO_OFFSET, false, NULL },
     { "json:{\"driver\":\"qcow2\",\"file.filename\":\"x\",\"backing\":null}",
-      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, true },
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, true, NULL },
     { "json:{\"driver\":\"qcow2\",\"file.filename\":\"x\",\"backing\":\"\"}",
-      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, true },
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, true, NULL },
     { "json:{\"driver\":\"raw\",\"offset\":512,\"size\":\"1024\",\"file.filename\":\"x\"}",
-      "raw", "x", NULL, 512, 1024, false, false },
+      "raw", "x", NULL, 512, 1024, false,
+      "json:{\"offset\": 512, \"driver\": \"raw\", \"size\": 1024, \"file\": {\"driver\": \"file\", \"filename\": \"x\"}}" },
     { "json:{\"driver\":\"qcow2\",\"encrypt.key-secret\":\"s0\",\"encrypt.format\":\"luks\",\"file.filename\":\"x\"}",
-      "qcow2", "x", "s0", 0, BYRE_NO_OFFSET, true, false },
+      "qcow2", "x", "s0", 0, BYRE_NO_OFFSET, false,
+      "json:{\"encrypt.key-secret\": \"s0\", \"driver\": \"qcow2\", \"file\": {\"driver\": \"file\", \"filename\": \"x\"}}" },
     { "json:{\"driver\":\"qcow2\",\"encrypt\":{\"key-secret\":\"s1\"},\"file\":{\"filename\":\"y\"}}",
-      "qcow2", "y", "s1", 0, BYRE_NO_OFFSET, true, false },
+      "qcow2", "y", "s1", 0, BYRE_NO_OFFSET, false,
+      "json:{\"encrypt.key-secret\": \"s1\", \"driver\": \"qcow2\", \"file\": {\"driver\": \"file\", \"filename\": \"y\"}}" },
     { "json:{\"driver\":\"qcow2\",\"lazy-refcounts\":true,\"cache.direct\":\"on\",\"file.filename\":\"x\"}",
-      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, true, false },
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, NULL },
     { "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"raw\",\"offset\":4096,\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}}",
-      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false, false },
+      "qcow2", "x", NULL, 0, BYRE_NO_OFFSET, false,
+      "json:{\"driver\": \"qcow2\", \"file\": {\"offset\": 4096, \"driver\": \"raw\", \"file\": {\"driver\": \"file\", \"filename\": \"x\"}}}" },
 };
 
 static const struct { const char *name; int code; const char *message; } refused[] = {
@@ -58,7 +62,7 @@ static const struct { const char *name; int code; const char *message; } refused
     { "we:ird", BYRE_E_UNSUPPORTED, "Unknown protocol 'we'; write ./we:ird" },
     { "json:", BYRE_E_INVALID, "json: name" },
     { "json:[]", BYRE_E_INVALID, "must be an object" },
-    { "json:{\"driver\":\"nbd\",\"host\":\"x\"}", BYRE_E_INVALID, "'host' is not known" },
+    { "json:{\"driver\":\"nbd\",\"host\":\"x\"}", BYRE_E_UNSUPPORTED, "driver 'nbd' is not supported" },
     { "json:{\"driver\":\"nbd\",\"filename\":\"x\"}", BYRE_E_UNSUPPORTED, "driver 'nbd' is not supported" },
     { "json:{\"driver\":\"qcow2\"}", BYRE_E_INVALID, "neither 'file' nor 'filename'" },
     { "json:{\"driver\":\"qcow2\",\"filename\":\"x\"}", BYRE_E_INVALID, "needs a 'file'" },
@@ -104,6 +108,7 @@ static void test_accepted(void **state)
         const struct accepted *want = &accepted[i];
         struct byre_error err = { .message = "" };
         struct node *node = NULL;
+        char *name = NULL;
 
         print_message("# %s\n", want->name);
         assert_int_equal(node_parse(want->name, &node, &err), BYRE_OK);
@@ -112,7 +117,10 @@ static void test_accepted(void **state)
         assert_text(node->key_secret, want->key_secret);
         assert_int_equal(node->offset, want->offset);
         assert_int_equal(node->window_bytes, want->window_bytes);
-        assert_int_equal(node_is_plain(node), want->plain);
+        assert_int_equal(node_describe(node, &name, NULL), BYRE_OK);
+        assert_string_equal(name, want->description != NULL ? want->description
+                                                            : want->path);
+        free(name);
         assert_int_equal(node->no_backing, want->no_backing);
         node_free(node);
     }

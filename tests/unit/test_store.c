@@ -1,55 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Without this test a store could lose its promises unseen: reads past the end
- * give zeroes, missing functions are named and not called, a caller's struct of
- * another version is read no further than its size, sparse files report their
- * holes, and QEMU's locks keep two users of a file apart.
+ * give zeroes, missing functions are named and not called, and a caller's
+ * struct of another version is read no further than its size.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/loop.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/arith.h"
 #include "store/file.h"
 #include "store/slice.h"
-#include "store/store.h"
-
-#define MIB (UINT64_C(1) << 20)
-
-/* ---- Helpers ---- */
-
-static bool all_bytes_are(const uint8_t *buf, size_t length, uint8_t value)
-{
-    for (size_t i = 0; i < length; i++) {
-        if (buf[i] != value)
-            return false;
-    }
-    return true;
-}
-
-/* What byte `offset` of a patterned store holds; never zero. */
-static uint8_t pattern_at(uint64_t offset)
-{
-    return (uint8_t)(1 + offset % 251);
-}
-
-static void pattern_fill(uint8_t *buf, size_t length, uint64_t offset)
-{
-    for (size_t i = 0; i < length; i++)
-        buf[i] = pattern_at(offset + i);
-}
+#include "store_cases.h"
 
 static struct byre_store *memory_of_pattern(size_t length)
 {
@@ -61,119 +22,6 @@ static struct byre_store *memory_of_pattern(size_t length)
     assert_int_equal(byre_store_new_memory(buf, length, &store, NULL), BYRE_OK);
     free(buf);
     return store;
-}
-
-static uint64_t size_of(struct byre_store *store)
-{
-    uint64_t size_bytes = 0;
-
-    assert_int_equal(store_get_size(store, &size_bytes, NULL), BYRE_OK);
-    return size_bytes;
-}
-
-/* Asserts that [offset, offset + length) is of `kind`, however it is split. */
-static void assert_extent(struct byre_store *store, uint64_t offset,
-                          uint64_t length, uint32_t kind)
-{
-    const uint64_t end = offset + length;
-
-    while (offset < end) {
-        uint64_t got_length = 0;
-        uint32_t got_kind = 77;
-
-        assert_int_equal(store_extent(store, offset, end - offset, &got_kind,
-                                      &got_length, NULL),
-                         BYRE_OK);
-        assert_int_equal(got_kind, kind);
-        assert_in_range(got_length, 1, end - offset);
-        offset += got_length;
-    }
-}
-
-/* A temporary file, gone from its folder when the test ends. */
-struct scratch {
-    char path[64];
-    int fd;
-};
-
-static int scratch_setup(void **state)
-{
-    struct scratch *scratch = calloc(1, sizeof(*scratch));
-
-    assert_non_null(scratch);
-    strcpy(scratch->path, "/tmp/byre-test-store-XXXXXX");
-    scratch->fd = mkstemp(scratch->path);
-    assert_true(scratch->fd >= 0);
-    *state = scratch;
-    return 0;
-}
-
-static int scratch_teardown(void **state)
-{
-    struct scratch *scratch = *state;
-
-    close(scratch->fd);
-    unlink(scratch->path);
-    free(scratch);
-    return 0;
-}
-
-static void write_pattern(int fd, size_t length, uint64_t offset)
-{
-    uint8_t *buf = malloc(length);
-
-    assert_non_null(buf);
-    pattern_fill(buf, length, offset);
-    assert_int_equal(pwrite(fd, buf, length, (off_t)offset), length);
-    free(buf);
-}
-
-/* ---- Reads past the end, of every kind of store ---- */
-
-struct end_case {
-    const char *name;
-    uint64_t offset;
-    size_t length;
-    size_t data_bytes; /* how many of them are data; the rest reads as zero */
-};
-
-/* clang-format off */
-static const struct end_case end_cases[] = {
-    { "inside",                   10, 50,  50 },
-    { "up to the end",           900, 100, 100 },
-    { "over the end",            990, 100, 10 },
-    { "from the end",           1000, 100, 0 },
-    { "far past the end",    1 << 30, 100, 0 },
-    { "nothing",                   0, 0,   0 },
-    { "up to the last offset", (uint64_t)INT64_MAX - 100, 100, 0 },
-    { "over the last offset",  (uint64_t)INT64_MAX - 50,  100, 0 },
-    { "past the last offset",  (uint64_t)INT64_MAX + 1,   100, 0 },
-    { "at the end of 64 bits",          UINT64_MAX - 100, 100, 0 },
-    { "wrapping around",                 UINT64_MAX - 50, 100, 0 },
-};
-/* clang-format on */
-
-/* `store` holds 1000 bytes, byte i of it is pattern_at(start + i). */
-static void check_ends(struct byre_store *store, uint64_t start)
-{
-    assert_int_equal(size_of(store), 1000);
-    for (size_t i = 0; i < sizeof(end_cases) / sizeof(end_cases[0]); i++) {
-        const struct end_case *c = &end_cases[i];
-        uint8_t want[100] = { 0 };
-        uint8_t got[101];
-
-        pattern_fill(want, c->data_bytes, start + c->offset);
-        memset(got, 0xee, sizeof(got));
-        if (store_read(store, c->offset, got, c->length, NULL) != BYRE_OK)
-            fail_msg("%s: not read", c->name);
-        if (memcmp(got, want, c->length) != 0)
-            fail_msg("%s: other bytes", c->name);
-        assert_int_equal(got[c->length], 0xee);
-    }
-    assert_extent(store, 0, 1000, BYRE_STORE_DATA);
-    assert_extent(store, 1000, 4096, BYRE_STORE_HOLE);
-    assert_extent(store, (uint64_t)INT64_MAX - 10, 100, BYRE_STORE_HOLE);
-    assert_extent(store, UINT64_MAX - 100, 100, BYRE_STORE_HOLE);
 }
 
 static void test_memory_ends(void **state)
@@ -194,17 +42,6 @@ static void test_slice_ends(void **state)
     assert_int_equal(slice_store_new(base, 300, 1000, &store, NULL), BYRE_OK);
     byre_store_unref(base);
     check_ends(store, 300);
-    byre_store_unref(store);
-}
-
-static void test_file_ends(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-
-    write_pattern(scratch->fd, 1000, 0);
-    assert_int_equal(file_store_open(scratch->path, 0, &store, NULL), BYRE_OK);
-    check_ends(store, 0);
     byre_store_unref(store);
 }
 
@@ -577,310 +414,23 @@ static void test_slice_wrap(void **state)
     byre_store_unref(base);
 }
 
-/* ---- Files ---- */
-
-static void test_file_extents(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-
-    assert_int_equal(ftruncate(scratch->fd, (off_t)(3 * MIB)), 0);
-    write_pattern(scratch->fd, MIB, MIB);
-    if (lseek(scratch->fd, 0, SEEK_DATA) != (off_t)MIB) {
-        print_message("the file system of /tmp does not tell of holes\n");
-        skip();
-    }
-
-    assert_int_equal(file_store_open(scratch->path, 0, &store, NULL), BYRE_OK);
-    assert_string_equal(store->protocol, "file");
-    assert_int_equal(size_of(store), 3 * MIB);
-    assert_extent(store, 0, MIB, BYRE_STORE_HOLE);
-    assert_extent(store, 1000, MIB - 1000, BYRE_STORE_HOLE);
-    assert_extent(store, MIB, MIB, BYRE_STORE_DATA);
-    assert_extent(store, MIB + 4095, 1, BYRE_STORE_DATA);
-    assert_extent(store, 2 * MIB, 5 * MIB, BYRE_STORE_HOLE);
-    assert_in_range(store_allocated_bytes(store), MIB, 2 * MIB);
-    byre_store_unref(store);
-}
-
-static void test_file_writes(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-    uint8_t buf[8];
-
-    write_pattern(scratch->fd, 1000, 0);
-    assert_int_equal(
-        file_store_open(scratch->path, FILE_STORE_WRITE, &store, NULL),
-        BYRE_OK);
-    assert_int_equal(store_write(store, 2000, "abc", 3, NULL), BYRE_OK);
-    assert_int_equal(store_zero(store, 500, 100, NULL), BYRE_OK);
-    assert_int_equal(store_flush(store, NULL), BYRE_OK);
-    assert_int_equal(size_of(store), 2003);
-    assert_int_equal(store_resize(store, 2002, NULL), BYRE_OK);
-    byre_store_unref(store);
-
-    assert_int_equal(pread(scratch->fd, buf, 8, 1999), 3);
-    assert_memory_equal(buf, "\0ab", 3);
-    assert_int_equal(pread(scratch->fd, buf, 8, 498), 8);
-    assert_true(buf[1] != 0 && all_bytes_are(buf + 2, 6, 0));
-}
-
-static void test_file_read_only(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-
-    write_pattern(scratch->fd, 1000, 0);
-    assert_int_equal(file_store_open(scratch->path, 0, &store, NULL), BYRE_OK);
-    assert_true(store_write(store, 0, "abc", 3, NULL) < 0);
-    assert_true(store_resize(store, 3, NULL) < 0);
-    check_ends(store, 0);
-    byre_store_unref(store);
-}
-
-static void test_file_create(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-    struct byre_error err = { 0 };
-
-    write_pattern(scratch->fd, 1000, 0);
-    assert_int_equal(file_store_open(scratch->path,
-                                     FILE_STORE_WRITE | FILE_STORE_CREATE,
-                                     &store, &err),
-                     BYRE_E_IO);
-    assert_int_equal(err.sys_errno, EEXIST);
-    assert_null(store);
-
-    assert_int_equal(file_store_open(scratch->path,
-                                     FILE_STORE_WRITE | FILE_STORE_TRUNCATE,
-                                     &store, &err),
-                     BYRE_OK);
-    assert_int_equal(size_of(store), 0);
-    byre_store_unref(store);
-
-    unlink(scratch->path);
-    store = NULL;
-    assert_int_equal(file_store_open(scratch->path, 0, &store, &err),
-                     BYRE_E_IO);
-    assert_int_equal(err.sys_errno, ENOENT);
-    assert_int_equal(file_store_open(scratch->path,
-                                     FILE_STORE_WRITE | FILE_STORE_CREATE,
-                                     &store, &err),
-                     BYRE_OK);
-    assert_int_equal(size_of(store), 0);
-    byre_store_unref(store);
-}
-
-/* Neither is a disk; reading from them would block or fail later. */
-static void test_file_kinds(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-    struct byre_error err = { 0 };
-
-    assert_true(file_store_open("/tmp", 0, &store, &err) < 0);
-    assert_true(err.message[0] != '\0');
-
-    unlink(scratch->path);
-    assert_int_equal(mkfifo(scratch->path, 0600), 0);
-    assert_true(file_store_open(scratch->path, 0, &store, &err) < 0);
-    assert_null(store);
-}
-
-static void test_file_duplicates_fd(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-    const int fd = open(scratch->path, O_RDONLY | O_CLOEXEC);
-
-    write_pattern(scratch->fd, 1000, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(file_store_open_fd(fd, &store, NULL), BYRE_OK);
-    assert_int_equal(close(fd), 0); /* still the caller's */
-    check_ends(store, 0);
-    byre_store_unref(store);
-    store = NULL;
-    assert_int_equal(file_store_open_fd(fd, &store, NULL), BYRE_E_IO);
-    assert_int_equal(file_store_open_fd(-1, &store, NULL), BYRE_E_IO);
-    assert_null(store);
-}
-
-static void test_file_identity(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *first = NULL;
-    struct byre_store *second = NULL;
-
-    assert_int_equal(file_store_open(scratch->path, 0, &first, NULL), BYRE_OK);
-    assert_int_equal(file_store_open_fd(scratch->fd, &second, NULL), BYRE_OK);
-    assert_true(first->identity.known && second->identity.known);
-    assert_true(first->identity.device == second->identity.device);
-    assert_true(first->identity.inode == second->identity.inode);
-    byre_store_unref(first);
-    byre_store_unref(second);
-}
-
-/* Direct I/O is aligned, but files end anywhere; reads are complete anyway. */
-static void test_file_direct(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-    uint8_t *buf = aligned_alloc(4096, 8192);
-
-    assert_non_null(buf);
-    write_pattern(scratch->fd, 8300, 0);
-    if (file_store_open(scratch->path, FILE_STORE_DIRECT, &store, NULL) < 0) {
-        print_message("the file system of /tmp has no direct I/O\n");
-        free(buf);
-        skip();
-    }
-    assert_int_equal(store_read(store, 4096, buf, 8192, NULL), BYRE_OK);
-    assert_int_equal(buf[0], pattern_at(4096));
-    assert_int_equal(buf[4203], pattern_at(8299));
-    assert_true(all_bytes_are(buf + 4204, 8192 - 4204, 0));
-    free(buf);
-    byre_store_unref(store);
-}
-
-/* Puts the scratch file behind a loop device; -1 where that is not allowed. */
-static int loop_device_open(const struct scratch *scratch, char *ret_path,
-                            size_t capacity)
-{
-    const int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    int index;
-    int fd;
-
-    if (control < 0)
-        return -1;
-    index = ioctl(control, LOOP_CTL_GET_FREE);
-    close(control);
-    if (index < 0)
-        return -1;
-
-    snprintf(ret_path, capacity, "/dev/loop%d", index);
-    fd = open(ret_path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    if (ioctl(fd, LOOP_SET_FD, scratch->fd) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static void test_file_block_device(void **state)
-{
-    struct scratch *scratch = *state;
-    struct byre_store *store = NULL;
-    char path[32];
-    uint8_t byte = 0;
-    int fd;
-
-    assert_int_equal(ftruncate(scratch->fd, (off_t)MIB), 0);
-    write_pattern(scratch->fd, 4096, MIB - 4096);
-    fd = loop_device_open(scratch, path, sizeof(path));
-    if (fd < 0) {
-        print_message("no loop device can be set up here\n");
-        skip();
-    }
-
-    assert_int_equal(file_store_open(path, 0, &store, NULL), BYRE_OK);
-    assert_string_equal(store->protocol, "host_device");
-    assert_int_equal(size_of(store), MIB);
-    assert_int_equal(store_read(store, MIB - 1, &byte, 1, NULL), BYRE_OK);
-    assert_int_equal(byte, pattern_at(MIB - 1));
-    assert_extent(store, MIB, 4096, BYRE_STORE_HOLE);
-    byre_store_unref(store);
-    ioctl(fd, LOOP_CLR_FD, 0);
-    close(fd);
-}
-
-/* ---- Locks ---- */
-
-#define WRITER_USES (FILE_LOCK_READ | FILE_LOCK_WRITE | FILE_LOCK_RESIZE)
-#define UNSHARED    (FILE_LOCK_WRITE | FILE_LOCK_RESIZE)
-
-struct lock_case {
-    const char *name;
-    unsigned first_used;
-    unsigned first_unshared;
-    unsigned second_used;
-    unsigned second_unshared;
-    int want;
-};
-
-/* clang-format off */
-static const struct lock_case lock_cases[] = {
-    { "two readers", FILE_LOCK_READ, UNSHARED,
-                     FILE_LOCK_READ, UNSHARED, BYRE_OK },
-    { "a reader, then a writer", FILE_LOCK_READ, UNSHARED,
-                                 WRITER_USES, 0, BYRE_E_LOCKED },
-    { "a writer, then a reader", WRITER_USES, 0,
-                                 FILE_LOCK_READ, UNSHARED, BYRE_E_LOCKED },
-    { "a writer, then a reader that shares", WRITER_USES, UNSHARED,
-                                             FILE_LOCK_READ, 0, BYRE_OK },
-    { "two writers", WRITER_USES, UNSHARED,
-                     WRITER_USES, UNSHARED, BYRE_E_LOCKED },
-    { "nothing held", 0, 0, WRITER_USES, UNSHARED, BYRE_OK },
-};
-/* clang-format on */
-
-static void check_lock_case(const struct lock_case *c, const char *path)
-{
-    struct byre_store *first = NULL;
-    struct byre_store *second = NULL;
-    struct byre_error err = { 0 };
-    int r;
-
-    assert_int_equal(file_store_open(path, FILE_STORE_WRITE, &first, NULL),
-                     BYRE_OK);
-    assert_int_equal(file_store_open(path, FILE_STORE_WRITE, &second, NULL),
-                     BYRE_OK);
-    assert_int_equal(file_store_lock(first, c->first_used, c->first_unshared,
-                                     "disk.img", &err),
-                     BYRE_OK);
-    r = file_store_lock(second, c->second_used, c->second_unshared, "disk.img",
-                        &err);
-    if (r != c->want)
-        fail_msg("%s: %d, not %d", c->name, r, c->want);
-    if (r < 0)
-        assert_non_null(strstr(err.message, "disk.img"));
-
-    /* Closing gives the locks back. */
-    byre_store_unref(first);
-    if (file_store_lock(second, c->second_used, c->second_unshared, "disk.img",
-                        &err) < 0)
-        fail_msg("%s: still locked after close", c->name);
-    byre_store_unref(second);
-}
-
-static void test_file_locks(void **state)
-{
-    struct scratch *scratch = *state;
-
-    for (size_t i = 0; i < sizeof(lock_cases) / sizeof(lock_cases[0]); i++)
-        check_lock_case(&lock_cases[i], scratch->path);
-}
-
+/* Locks are the affair of files; elsewhere they are granted. */
 static void test_memory_lock(void **state)
 {
     struct byre_store *store = memory_of_pattern(10);
 
     (void)state;
-    assert_int_equal(
-        file_store_lock(store, WRITER_USES, UNSHARED, "memory", NULL), BYRE_OK);
+    assert_int_equal(file_store_lock(store, FILE_LOCK_WRITE, FILE_LOCK_WRITE,
+                                     "memory", NULL),
+                     BYRE_OK);
     byre_store_unref(store);
 }
-
-#define FILE_TEST(name)                                                        \
-    cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_ends),
+        cmocka_unit_test(test_slice_ends),
         cmocka_unit_test(test_memory_grows),
         cmocka_unit_test(test_memory_write_limits),
         cmocka_unit_test(test_memory_empty),
@@ -890,20 +440,8 @@ int main(void)
         cmocka_unit_test(test_caller_extent_nonsense),
         cmocka_unit_test(test_caller_sizes),
         cmocka_unit_test(test_caller_required),
-        cmocka_unit_test(test_slice_ends),
         cmocka_unit_test(test_slice_sizes),
         cmocka_unit_test(test_slice_wrap),
-        FILE_TEST(test_file_ends),
-        FILE_TEST(test_file_extents),
-        FILE_TEST(test_file_writes),
-        FILE_TEST(test_file_read_only),
-        FILE_TEST(test_file_create),
-        FILE_TEST(test_file_kinds),
-        FILE_TEST(test_file_duplicates_fd),
-        FILE_TEST(test_file_identity),
-        FILE_TEST(test_file_direct),
-        FILE_TEST(test_file_block_device),
-        FILE_TEST(test_file_locks),
         cmocka_unit_test(test_memory_lock),
     };
 
