@@ -228,7 +228,7 @@ struct byre_open_options {
     /* Or: a file whose bytes, all of them, are the top image's passphrase. */
     const char *passphrase_file;
 
-    /* Budgets; 0 means the default. */
+    /* Budgets, each for every image of a chain; 0 means the default. */
     uint64_t table_cache_bytes;   /* cached tables of each image: 32 MiB */
     uint64_t cluster_cache_bytes; /* decompressed clusters: 8 MiB */
     uint64_t max_kdf_iterations;  /* PBKDF2, over all slots tried: 2^26 */
@@ -420,8 +420,8 @@ struct byre_extent {
  * to the range, equal neighbours joined; at most `capacity` of them, at least
  * one if `length` is not 0.  Go on behind the last one.  `length` bounds the
  * work: tables are read for as much of it as the answer covers.  The call fails
- * only if what is at `offset` itself cannot be told; trouble further on ends the
- * answer before it.
+ * only if what is at `offset` itself cannot be told; trouble further on ends
+ * the answer before it.
  */
 BYRE_API int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
                           uint32_t flags, struct byre_extent *ret_extents,
@@ -467,7 +467,7 @@ struct byre_convert_options {
     size_t size;
     uint32_t flags;        /* BYRE_CONVERT_* */
     uint32_t workers;      /* threads that copy; 0: one a processor */
-    uint64_t sparse_bytes; /* zero runs of this length become holes; 0: 4096 */
+    uint64_t sparse_bytes; /* zero blocks of this size become holes; 0: 4096 */
     uint64_t rate_bytes_per_second; /* 0: no limit */
     /* Called for each range that BYRE_CONVERT_SALVAGE gave up on, or NULL. */
     void (*salvaged)(void *user, uint64_t offset, uint64_t length,

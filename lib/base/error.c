@@ -5,17 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/*
- * Control characters come from names inside an image; they would break the
- * promise of one line and reach the terminal of whoever reads it.
- */
-static void replace_control_characters(char *text)
-{
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-    }
-}
+#include "base/text.h"
 
 static void error_set(struct byre_error *err, int code, int sys_errno,
                       uint64_t offset, const char *format, va_list args)
@@ -39,7 +29,7 @@ static void error_set(struct byre_error *err, int code, int sys_errno,
               args);
     strcat(err->message,
            err->message[0] != '\0' ? reason : reason + strspn(reason, ": "));
-    replace_control_characters(err->message);
+    text_make_plain(err->message);
 }
 
 int fail(struct byre_error *err, int code, const char *format, ...)
@@ -103,5 +93,5 @@ void error_prefix(struct byre_error *err, const char *format, ...)
     memmove(err->message + prefix_bytes + 2, err->message, kept + 1);
     memcpy(err->message, prefix, prefix_bytes);
     memcpy(err->message + prefix_bytes, ": ", 2);
-    replace_control_characters(err->message);
+    text_make_plain(err->message);
 }

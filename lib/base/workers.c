@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <unistd.h>
 
 /* Address space is limited to 1 GiB in many clouds; the default stack is 8 MiB.
  */
@@ -19,9 +20,10 @@ unsigned workers_default_count(void)
     cpu_set_t set;
     int count;
 
-    if (sched_getaffinity(0, sizeof(set), &set) != 0)
-        return 1;
-    count = CPU_COUNT(&set);
+    /* The set is too small for the largest machines; then all count. */
+    count = sched_getaffinity(0, sizeof(set), &set) == 0
+                ? CPU_COUNT(&set)
+                : (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (count < 1)
         return 1;
     return count > WORKERS_MAX ? WORKERS_MAX : (unsigned)count;

@@ -15,7 +15,7 @@
 #include "base/arith.h"
 #include "base/error.h"
 
-#define WAYS      4
+#define MOST_WAYS 4
 #define MOST_SETS 256
 
 enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_READY };
@@ -25,7 +25,8 @@ struct slot {
     unsigned pins;
     uint64_t last_used;
     uint64_t host_offset;
-    uint8_t *bytes; /* a cluster; allocated at first use */
+    uint32_t stream_bytes; /* entries may differ about it */
+    uint8_t *bytes;        /* a cluster; allocated at first use */
 };
 
 /* A decoder and its input; as many as threads have decoded at once. */
@@ -39,6 +40,7 @@ struct cluster_reader {
     enum codec_type codec;
     uint32_t cluster_bytes;
     uint32_t set_count; /* a power of two */
+    uint32_t ways;      /* slots of a set */
     pthread_mutex_t lock;
     pthread_cond_t slot_loaded;
     uint64_t clock;
@@ -51,7 +53,7 @@ int cluster_reader_new(enum codec_type codec, uint32_t cluster_bytes,
                        struct cluster_reader **ret_reader,
                        struct byre_error *err)
 {
-    const uint64_t sets = budget_bytes / ((uint64_t)cluster_bytes * WAYS);
+    const uint64_t slots = max_u64(budget_bytes / cluster_bytes, 1);
     struct cluster_reader *reader = calloc(1, sizeof(*reader));
 
     if (reader == NULL)
@@ -59,15 +61,16 @@ int cluster_reader_new(enum codec_type codec, uint32_t cluster_bytes,
 
     reader->codec = codec;
     reader->cluster_bytes = cluster_bytes;
+    reader->ways = (uint32_t)min_u64(slots, MOST_WAYS);
     reader->set_count = 1;
-    while (reader->set_count * 2 <= min_u64(sets, MOST_SETS))
+    while (reader->set_count * 2 <= min_u64(slots / reader->ways, MOST_SETS))
         reader->set_count *= 2;
     reader->slots =
-        calloc((size_t)reader->set_count * WAYS, sizeof(struct slot));
+        calloc((size_t)reader->set_count * reader->ways, sizeof(struct slot));
     if (reader->slots == NULL) {
         free(reader);
         return fail_nomem(err, "a cluster cache",
-                          (size_t)sets * WAYS * sizeof(struct slot));
+                          (size_t)slots * sizeof(struct slot));
     }
     pthread_mutex_init(&reader->lock, NULL);
     pthread_cond_init(&reader->slot_loaded, NULL);
@@ -94,7 +97,7 @@ void cluster_reader_free(struct cluster_reader *reader)
         reader->idle = work->next;
         work_free(work);
     }
-    for (size_t i = 0; i < (size_t)reader->set_count * WAYS; i++)
+    for (size_t i = 0; i < (size_t)reader->set_count * reader->ways; i++)
         free(reader->slots[i].bytes);
     pthread_cond_destroy(&reader->slot_loaded);
     pthread_mutex_destroy(&reader->lock);
@@ -186,24 +189,29 @@ static struct slot *set_of(struct cluster_reader *reader, uint64_t host_offset)
     const uint64_t hash = host_offset * UINT64_C(0x9e3779b97f4a7c15);
 
     return &reader->slots[(size_t)((hash >> 40) & (reader->set_count - 1)) *
-                          WAYS];
+                          reader->ways];
 }
 
-static struct slot *find_slot(struct slot *set, uint64_t host_offset)
+static struct slot *find_slot(const struct cluster_reader *reader,
+                              struct slot *set,
+                              const struct compressed_cluster *cluster)
 {
-    for (unsigned way = 0; way < WAYS; way++) {
-        if (set[way].state != SLOT_EMPTY && set[way].host_offset == host_offset)
+    for (unsigned way = 0; way < reader->ways; way++) {
+        if (set[way].state != SLOT_EMPTY &&
+            set[way].host_offset == cluster->host_offset &&
+            set[way].stream_bytes == cluster->stream_bytes)
             return &set[way];
     }
     return NULL;
 }
 
 /* The slot used longest ago that is not busy; NULL if all are. */
-static struct slot *choose_victim(struct slot *set)
+static struct slot *choose_victim(const struct cluster_reader *reader,
+                                  struct slot *set)
 {
     struct slot *victim = NULL;
 
-    for (unsigned way = 0; way < WAYS; way++) {
+    for (unsigned way = 0; way < reader->ways; way++) {
         if (set[way].state == SLOT_LOADING || set[way].pins > 0)
             continue;
         if (victim == NULL || set[way].last_used < victim->last_used)
@@ -246,17 +254,18 @@ static int pin_cluster(struct cluster_reader *reader,
     int r;
 
     for (;;) {
-        slot = find_slot(set, cluster->host_offset);
+        slot = find_slot(reader, set, cluster);
         if (slot == NULL || slot->state == SLOT_READY)
             break;
         pthread_cond_wait(&reader->slot_loaded, &reader->lock);
     }
 
     if (slot == NULL) {
-        slot = choose_victim(set);
+        slot = choose_victim(reader, set);
         if (slot != NULL) {
             slot->state = SLOT_LOADING;
             slot->host_offset = cluster->host_offset;
+            slot->stream_bytes = cluster->stream_bytes;
             r = load_slot(reader, slot, cluster, err);
             if (r < 0)
                 return r;
@@ -270,12 +279,14 @@ static int pin_cluster(struct cluster_reader *reader,
     return BYRE_OK;
 }
 
-static bool is_cached(struct cluster_reader *reader, uint64_t host_offset)
+static bool is_cached(struct cluster_reader *reader,
+                      const struct compressed_cluster *cluster)
 {
     bool cached;
 
     pthread_mutex_lock(&reader->lock);
-    cached = find_slot(set_of(reader, host_offset), host_offset) != NULL;
+    cached = find_slot(reader, set_of(reader, cluster->host_offset), cluster) !=
+             NULL;
     pthread_mutex_unlock(&reader->lock);
     return cached;
 }
@@ -306,8 +317,7 @@ int cluster_reader_read(struct cluster_reader *reader,
     struct slot *slot;
     int r;
 
-    if (length == reader->cluster_bytes &&
-        !is_cached(reader, cluster->host_offset))
+    if (length == reader->cluster_bytes && !is_cached(reader, cluster))
         return decode_cluster(reader, cluster, buf, err);
 
     pthread_mutex_lock(&reader->lock);

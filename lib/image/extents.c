@@ -8,6 +8,9 @@
 #include "base/error.h"
 #include "image/image.h"
 
+/* Mappings in one answer: joined neighbours must not make it endless. */
+#define MOST_STEPS 4096
+
 static uint32_t class_of(enum l2_kind kind)
 {
     switch (kind) {
@@ -165,6 +168,7 @@ int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
                  size_t capacity, size_t *ret_count, struct byre_error *err)
 {
     const uint64_t end = offset + length;
+    unsigned steps = 0;
     size_t count = 0;
     int r;
 
@@ -176,7 +180,7 @@ int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
         return fail(err, BYRE_E_INVALID,
                     "extents need room for one, and flags that are known");
 
-    while (offset < end) {
+    while (offset < end && steps++ < MOST_STEPS) {
         struct byre_extent next;
 
         /* What is good before a bad entry is told; the entry itself is the

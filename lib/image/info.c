@@ -105,6 +105,8 @@ int byre_snapshot_list(struct byre *img, const struct byre_snapshot **ret_list,
     int r;
 
     r = require(img, ret_list, err);
+    if (r == BYRE_OK)
+        r = require(img, ret_count, err);
     if (r < 0)
         return r;
     if (img->engine->ops->snapshots != NULL)
@@ -121,6 +123,8 @@ int byre_bitmap_list(struct byre *img, const struct byre_bitmap **ret_list,
     int r;
 
     r = require(img, ret_list, err);
+    if (r == BYRE_OK)
+        r = require(img, ret_count, err);
     if (r < 0)
         return r;
     if (img->engine->ops->bitmaps != NULL)

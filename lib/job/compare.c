@@ -147,7 +147,7 @@ static int compare_range(struct compare *compare, uint64_t offset, uint64_t end,
         (ranges[0].allocated != ranges[1].allocated ||
          ranges[0].zero != ranges[1].zero)) {
         compare->result.outcome = BYRE_COMPARE_STATUS;
-        compare->result.offset = offset;
+        compare->result.offset = align_down(offset, ENGINE_SECTOR_BYTES);
         return BYRE_OK;
     }
 

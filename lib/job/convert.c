@@ -79,6 +79,13 @@ static uint64_t source_bytes(const struct convert *convert, size_t source)
     return convert->sources[source]->engine->size_bytes;
 }
 
+/* What is damaged, as against what only failed now. */
+static bool is_damage(int status)
+{
+    return status == BYRE_E_IO || status == BYRE_E_CORRUPT ||
+           status == BYRE_E_UNSUPPORTED;
+}
+
 /* Gives up on the mapping of a piece's worth of a damaged source. */
 static void salvage_extent(struct convert *convert, uint64_t length,
                            const struct byre_error *why)
@@ -107,8 +114,7 @@ static int fetch_extents(struct convert *convert, struct byre_error *err)
     r = byre_extents(convert->sources[cursor->source], cursor->source_offset,
                      left, 0, cursor->extents, EXTENT_BATCH,
                      &cursor->extent_count, err);
-    if (r < 0 && (convert->opts.flags & BYRE_CONVERT_SALVAGE) != 0 &&
-        r != BYRE_E_NOMEM) {
+    if (is_damage(r) && (convert->opts.flags & BYRE_CONVERT_SALVAGE) != 0) {
         const uint64_t unit = max_u64(
             convert->sources[cursor->source]->engine->cluster_bits != 0
                 ? engine_cluster_bytes(convert->sources[cursor->source]->engine)
@@ -252,27 +258,49 @@ static int write_data(struct convert *convert, const struct piece *piece,
     return r;
 }
 
+/* A cluster that cannot be decoded is lost whole; else it is one sector. */
+static uint64_t lost_bytes(const struct piece *piece, uint64_t done, int status)
+{
+    const struct engine *engine = piece->source->engine;
+    uint64_t unit = ENGINE_SECTOR_BYTES;
+
+    if (status == BYRE_E_CORRUPT && engine->cluster_bits != 0)
+        unit = engine_cluster_bytes(engine);
+    return min_u64(piece->length - done,
+                   unit - (piece->source_offset + done) % unit);
+}
+
+static void tell_salvaged(struct convert *convert, uint64_t offset,
+                          uint64_t length, const struct byre_error *why)
+{
+    pthread_mutex_lock(&convert->lock);
+    if (convert->opts.salvaged != NULL)
+        convert->opts.salvaged(convert->opts.user, offset, length, why);
+    pthread_mutex_unlock(&convert->lock);
+}
+
 /* Reads sector by sector where the whole fails, and zeroes what does not read.
  */
-static void salvage_piece(struct convert *convert, const struct piece *piece,
-                          uint8_t *buf)
+static int salvage_piece(struct convert *convert, const struct piece *piece,
+                         uint8_t *buf, struct byre_error *err)
 {
-    for (uint64_t done = 0; done < piece->length;) {
-        const size_t n =
-            (size_t)min_u64(piece->length - done, ENGINE_SECTOR_BYTES);
-        struct byre_error why;
+    uint64_t n;
 
-        if (byre_read(piece->source, piece->source_offset + done, buf + done, n,
-                      &why) < 0) {
-            memset(buf + done, 0, n);
-            pthread_mutex_lock(&convert->lock);
-            if (convert->opts.salvaged != NULL)
-                convert->opts.salvaged(convert->opts.user,
-                                       piece->target_offset + done, n, &why);
-            pthread_mutex_unlock(&convert->lock);
+    for (uint64_t done = 0; done < piece->length; done += n) {
+        int r;
+
+        n = min_u64(piece->length - done, ENGINE_SECTOR_BYTES);
+        r = byre_read(piece->source, piece->source_offset + done, buf + done,
+                      (size_t)n, err);
+        if (r < 0 && !is_damage(r))
+            return r;
+        if (r < 0) {
+            n = lost_bytes(piece, done, r);
+            memset(buf + done, 0, (size_t)n);
+            tell_salvaged(convert, piece->target_offset + done, n, err);
         }
-        done += n;
     }
+    return BYRE_OK;
 }
 
 static int copy_piece(struct convert *convert, const struct piece *piece,
@@ -287,10 +315,8 @@ static int copy_piece(struct convert *convert, const struct piece *piece,
 
     r = byre_read(piece->source, piece->source_offset, buf,
                   (size_t)piece->length, err);
-    if (r < 0 && (convert->opts.flags & BYRE_CONVERT_SALVAGE) != 0) {
-        salvage_piece(convert, piece, buf);
-        r = BYRE_OK;
-    }
+    if (is_damage(r) && (convert->opts.flags & BYRE_CONVERT_SALVAGE) != 0)
+        r = salvage_piece(convert, piece, buf, err);
     if (r < 0)
         return r;
     return write_data(convert, piece, buf, err);
@@ -387,7 +413,8 @@ static int convert_run(struct byre_job *job, struct byre_error *err)
 
     r = target_open(convert->target_name, convert->opts.flags,
                     convert->total_bytes, convert->sources,
-                    convert->source_count, &convert->target, err);
+                    convert->source_count, &convert->job.canceled,
+                    &convert->target, err);
     if (r < 0)
         return r;
 
@@ -465,6 +492,11 @@ static int check_options(const struct byre_convert_options *given,
     }
     if (ret->sparse_bytes == 0)
         ret->sparse_bytes = DEFAULT_SPARSE_BYTES;
+    if (ret->sparse_bytes % ENGINE_SECTOR_BYTES != 0 &&
+        ret->sparse_bytes != BYRE_SPARSE_NONE)
+        return fail(err, BYRE_E_INVALID,
+                    "sparse_bytes is %" PRIu64 ", no multiple of %d",
+                    ret->sparse_bytes, ENGINE_SECTOR_BYTES);
     if (ret->flags & ~KNOWN_CONVERT_FLAGS)
         return fail(err, BYRE_E_INVALID, "unknown convert flags 0x%x",
                     ret->flags & ~KNOWN_CONVERT_FLAGS);

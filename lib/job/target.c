@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,31 +11,15 @@
 
 #include "base/arith.h"
 #include "base/error.h"
+#include "job/pipe.h"
 #include "store/file.h"
 
 #define ZEROES_BYTES 65536
 
-static const uint8_t zeroes[ZEROES_BYTES];
+/* Aligned for direct I/O. */
+static alignas(4096) const uint8_t zeroes[ZEROES_BYTES];
 
 /* ---- Opening ---- */
-
-static bool is_pipe(const char *name)
-{
-    struct stat st;
-
-    return stat(name, &st) == 0 &&
-           (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ||
-            S_ISCHR(st.st_mode));
-}
-
-static int open_pipe(struct target *target, struct byre_error *err)
-{
-    target->pipe_fd = open(target->name, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    if (target->pipe_fd < 0)
-        return fail_errno(err, errno, "Could not open '%s'", target->name);
-    target->reads_zero = false;
-    return BYRE_OK;
-}
 
 static int refuse_sources(const struct target *target,
                           struct byre *const *sources, size_t source_count,
@@ -141,17 +126,20 @@ static int prepare_file(struct target *target, uint32_t flags,
 
 int target_open(const char *name, uint32_t flags, uint64_t size_bytes,
                 struct byre *const *sources, size_t source_count,
-                struct target *ret_target, struct byre_error *err)
+                const atomic_bool *canceled, struct target *ret_target,
+                struct byre_error *err)
 {
-    struct target target = { .name = strdup(name), .pipe_fd = -1 };
+    struct target target = { .name = strdup(name),
+                             .pipe_fd = -1,
+                             .canceled = canceled };
     int r;
 
     if (target.name == NULL)
         return fail_nomem(err, "a name", strlen(name));
 
-    r = is_pipe(name) ? open_pipe(&target, err)
-                      : prepare_file(&target, flags, size_bytes, sources,
-                                     source_count, err);
+    r = pipe_is_one(name) ? pipe_open(name, canceled, &target.pipe_fd, err)
+                          : prepare_file(&target, flags, size_bytes, sources,
+                                         source_count, err);
     if (r < 0) {
         target_close(&target, true);
         return r;
@@ -162,31 +150,14 @@ int target_open(const char *name, uint32_t flags, uint64_t size_bytes,
 
 /* ---- Writing ---- */
 
-static int write_pipe(struct target *target, const void *buf, size_t length,
-                      struct byre_error *err)
-{
-    const uint8_t *p = buf;
-
-    while (length > 0) {
-        const ssize_t n = write(target->pipe_fd, p, length);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return fail_errno(err, errno, "cannot write to '%s'", target->name);
-        p += n;
-        length -= (size_t)n;
-    }
-    return BYRE_OK;
-}
-
 int target_write(struct target *target, uint64_t offset, const void *buf,
                  size_t length, struct byre_error *err)
 {
     int r;
 
     if (target->pipe_fd >= 0)
-        return write_pipe(target, buf, length, err);
+        return pipe_write(target->pipe_fd, target->name, target->canceled, buf,
+                          length, err);
     r = store_write(target->store, offset, buf, length, err);
     if (r < 0)
         error_prefix(err, "%s", target->name);
@@ -261,9 +232,20 @@ int target_sync(struct target *target, struct byre_error *err)
     return target->created ? sync_folder(target->name, err) : BYRE_OK;
 }
 
+/* Whether the name still leads to the file that was made under it. */
+static bool is_still_named(const struct target *target)
+{
+    const struct store_identity *identity = &target->store->identity;
+    struct stat st;
+
+    return lstat(target->name, &st) == 0 && S_ISREG(st.st_mode) &&
+           (uint64_t)st.st_dev == identity->device &&
+           (uint64_t)st.st_ino == identity->inode;
+}
+
 void target_close(struct target *target, bool failed)
 {
-    if (failed && target->created)
+    if (failed && target->created && is_still_named(target))
         unlink(target->name);
     if (failed && target->emptied)
         store_resize(target->store, 0, NULL);

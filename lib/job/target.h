@@ -9,6 +9,7 @@
 #ifndef BYRE_JOB_TARGET_H
 #define BYRE_JOB_TARGET_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "image/image.h"
@@ -20,15 +21,18 @@ struct target {
     bool created;             /* removed on failure */
     bool emptied;             /* cut again on failure */
     bool reads_zero;          /* zeroes need no writing */
+    const atomic_bool *canceled;
 };
 
 /*
  * Opens or makes the target for `size_bytes` with the BYRE_CONVERT_* flags.
- * A target that one of the sources reads from is refused untouched.
+ * A target that one of the sources reads from is refused untouched.  Waiting
+ * for the reader of a pipe ends with *canceled, which must outlive the target.
  */
 int target_open(const char *name, uint32_t flags, uint64_t size_bytes,
                 struct byre *const *sources, size_t source_count,
-                struct target *ret_target, struct byre_error *err);
+                const atomic_bool *canceled, struct target *ret_target,
+                struct byre_error *err);
 
 /* From many threads at once, unless it is a pipe: that takes its bytes in
    order. */

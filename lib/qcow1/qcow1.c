@@ -64,6 +64,18 @@ static bool continues(const struct l2_entry *first, const struct l2_entry *next,
             next->host_offset == first->host_offset + run_from_cluster);
 }
 
+/* A cluster past the largest offset there is is a lie, not a hole. */
+static struct l2_entry decode_entry(uint64_t raw, uint32_t cluster_bits)
+{
+    struct l2_entry entry = qcow1_l2_entry_decode(raw, cluster_bits);
+
+    if (entry.kind == L2_DATA &&
+        !range_within(entry.host_offset, UINT64_C(1) << cluster_bits,
+                      STORE_MAX_OFFSET))
+        entry = (struct l2_entry){ .kind = L2_INVALID };
+    return entry;
+}
+
 /* The run within one slice that starts at entry `index` of it. */
 static void map_in_slice(const struct qcow1 *qcow1,
                          const struct table_view *view, uint32_t index,
@@ -74,14 +86,14 @@ static void map_in_slice(const struct qcow1 *qcow1,
     const uint64_t cluster = UINT64_C(1) << bits;
     const uint64_t in_cluster = guest_offset & (cluster - 1);
     const uint64_t raw = table_view_word(view, index);
-    const struct l2_entry first = qcow1_l2_entry_decode(raw, bits);
+    const struct l2_entry first = decode_entry(raw, bits);
     uint64_t run = cluster; /* from the start of the first cluster */
 
     while ((first.kind == L2_UNALLOCATED || first.kind == L2_DATA) &&
            run < length + in_cluster &&
            ++index < UINT32_C(1) << qcow1->slice_bits) {
         const struct l2_entry next =
-            qcow1_l2_entry_decode(table_view_word(view, index), bits);
+            decode_entry(table_view_word(view, index), bits);
 
         if (!continues(&first, &next, run))
             break;
@@ -91,7 +103,9 @@ static void map_in_slice(const struct qcow1 *qcow1,
     *ret = (struct mapping){
         .kind = first.kind,
         .length = min_u64(run - in_cluster, length),
-        .store = first.kind == L2_UNALLOCATED ? NULL : qcow1->store,
+        .store = first.kind == L2_DATA || first.kind == L2_COMPRESSED
+                     ? qcow1->store
+                     : NULL,
         .host_offset =
             first.host_offset + (first.kind == L2_DATA ? in_cluster : 0),
         .compressed_bytes = first.compressed_bytes,
@@ -174,7 +188,8 @@ static int fail_invalid_entry(const struct mapping *mapping,
 {
     const char *why = "is no multiple of 512";
 
-    if (strcmp(mapping->table, "L1") == 0)
+    if (strcmp(mapping->table, "L1") == 0 ||
+        (mapping->entry >> 63 == 0 && mapping->entry % 512 == 0))
         why = "points past the largest offset there is";
     else if (mapping->entry >> 63 != 0)
         why = "is a compressed cluster of 0 bytes";

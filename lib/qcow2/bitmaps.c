@@ -73,7 +73,8 @@ static int decode_directory(const struct qcow2 *qcow2, const uint8_t *raw,
 
         r = qcow2_bitmap_entry_decode(
             raw + position, length - position, qcow2->header.cluster_bits,
-            qcow2->engine.size_bytes, &entry, &entry_bytes, err);
+            align_down(qcow2->header.size_bytes, ENGINE_SECTOR_BYTES), &entry,
+            &entry_bytes, err);
         if (r < 0) {
             error_prefix(err, "bitmap %zu of %zu", i + 1, list->count);
             return r;

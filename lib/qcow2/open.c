@@ -299,6 +299,10 @@ static int prepare(struct engine *engine,
     if (r < 0)
         return r;
 
+    /* Entries beyond the disk (VM state) are for nobody who reads it. */
+    l1_entries =
+        min_u64(l1_entries,
+                qcow2_l1_entries_needed(&qcow2->header, engine->size_bytes));
     r = engine_load_words(qcow2->store, "L1 table", l1_offset, l1_entries,
                           qcow2->limits.max_table_bytes, &qcow2->l1,
                           &qcow2->l1_held, err);

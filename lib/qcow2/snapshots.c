@@ -73,6 +73,11 @@ static int load_entries(const struct qcow2 *qcow2, struct snapshot_list *list,
             return r;
 
         r = decode_entries(qcow2, list, (size_t)length, err);
+        if (r == BYRE_E_CORRUPT && length == qcow2->limits.max_table_bytes)
+            return fail_at(err, BYRE_E_LIMIT, offset,
+                           "the snapshot table takes more than the limit of "
+                           "%" PRIu64 " bytes",
+                           qcow2->limits.max_table_bytes);
         if (r != BYRE_E_CORRUPT || length == most)
             return r;
         length = min_u64(length * 2, most);

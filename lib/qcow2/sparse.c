@@ -38,14 +38,20 @@ static int count_block(struct counter *counter, uint64_t block_offset,
     return BYRE_OK;
 }
 
+/* Refcount blocks that are read: what they count is 2 TiB of 64 KiB clusters.
+ */
+#define MOST_BLOCK_BYTES (UINT64_C(64) << 20)
+
 static int count_used(struct counter *counter)
 {
     const struct qcow2_header *header = &counter->qcow2->header;
     const uint64_t per_block =
         refcounts_per_block(header->cluster_bits, header->refcount_order);
-    const uint64_t blocks = min_u64(div_round_up(counter->clusters, per_block),
-                                    header->refcount_table_clusters *
-                                        qcow2_cluster_bytes(header) / 8);
+    const uint64_t table_entries =
+        header->refcount_table_clusters * qcow2_cluster_bytes(header) / 8;
+    const uint64_t blocks = min_u64(
+        min_u64(div_round_up(counter->clusters, per_block), table_entries),
+        MOST_BLOCK_BYTES / qcow2_cluster_bytes(header));
 
     for (uint64_t i = 0; i < blocks && counter->used < counter->enough; i++) {
         uint8_t raw[8];

@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -22,9 +25,24 @@
 #include "base/arith.h"
 #include "base/error.h"
 
+/* What any device takes. */
+#define DIRECT_ALIGNMENT 4096
+
+#ifdef F_OFD_SETLK
+/* QEMU's bytes: "I use permission n" at 100 + n, "I do not share it" at 200 +
+ * n.
+ */
+#define LOCK_USED_BYTE     100
+#define LOCK_UNSHARED_BYTE 200
+#define LOCK_PERMISSIONS   4
+
+#endif
+
 struct file_store {
     int fd;
     bool block_device;
+    atomic_bool direct; /* O_DIRECT is set */
+    bool shares_locks;  /* the descriptor's locks outlive it: a duplicate */
 };
 
 static int file_read(void *user, uint64_t offset, void *buf, size_t length,
@@ -51,12 +69,29 @@ static int file_read(void *user, uint64_t offset, void *buf, size_t length,
     return BYRE_OK;
 }
 
+/*
+ * Direct I/O is for aligned pieces; with the first that is not, the file goes
+ * on through the page cache.  The kernel keeps the two ways coherent.
+ */
+static void leave_direct(struct file_store *file, uint64_t offset,
+                         const void *buf, size_t length)
+{
+    const uint64_t all = offset | length | (uintptr_t)buf;
+
+    if (atomic_load_explicit(&file->direct, memory_order_relaxed) &&
+        !is_aligned(all, DIRECT_ALIGNMENT)) {
+        fcntl(file->fd, F_SETFL, fcntl(file->fd, F_GETFL) & ~O_DIRECT);
+        atomic_store(&file->direct, false);
+    }
+}
+
 static int file_write(void *user, uint64_t offset, const void *buf,
                       size_t length, struct byre_error *err)
 {
     struct file_store *file = user;
     const uint8_t *p = buf;
 
+    leave_direct(file, offset, buf, length);
     while (length > 0) {
         const ssize_t n = pwrite(file->fd, p, length, (off_t)offset);
 
@@ -187,7 +222,7 @@ static int file_resize(void *user, uint64_t size_bytes, struct byre_error *err)
 static int write_zeroes(struct file_store *file, uint64_t offset,
                         uint64_t length, struct byre_error *err)
 {
-    static const uint8_t zeroes[65536];
+    static alignas(DIRECT_ALIGNMENT) const uint8_t zeroes[65536];
     int r = BYRE_OK;
 
     while (length > 0 && r == BYRE_OK) {
@@ -227,6 +262,15 @@ static void file_close(void *user)
 {
     struct file_store *file = user;
 
+#ifdef F_OFD_SETLK
+    if (file->shares_locks)
+        fcntl(file->fd, F_OFD_SETLK,
+              &(struct flock){ .l_type = F_UNLCK,
+                               .l_whence = SEEK_SET,
+                               .l_start = LOCK_USED_BYTE,
+                               .l_len = LOCK_UNSHARED_BYTE + LOCK_PERMISSIONS -
+                                        LOCK_USED_BYTE });
+#endif
     close(file->fd);
     free(file);
 }
@@ -242,6 +286,18 @@ static const struct byre_store_ops file_ops = {
     .zero = file_zero,
     .close = file_close,
 };
+
+/* A device may have many nodes, and is one device all the same. */
+static struct store_identity identity_of(const struct stat *st)
+{
+    if (S_ISBLK(st->st_mode))
+        return (struct store_identity){ .known = true,
+                                        .is_device = true,
+                                        .device = (uint64_t)st->st_rdev };
+    return (struct store_identity){ .known = true,
+                                    .device = (uint64_t)st->st_dev,
+                                    .inode = (uint64_t)st->st_ino };
+}
 
 /* Takes over `fd`, also on failure. */
 static int store_from_fd(int fd, struct byre_store **ret_store,
@@ -265,13 +321,14 @@ static int store_from_fd(int fd, struct byre_store **ret_store,
         goto out;
     }
 
-    file = malloc(sizeof(*file));
+    file = calloc(1, sizeof(*file));
     if (file == NULL) {
         r = fail_nomem(err, "a file store", sizeof(*file));
         goto out;
     }
 
-    *file = (struct file_store){ fd, S_ISBLK(st.st_mode) };
+    file->fd = fd;
+    file->block_device = S_ISBLK(st.st_mode);
     r = store_new(&file_ops, file, file->block_device ? "host_device" : "file",
                   ret_store, err);
     if (r < 0)
@@ -280,8 +337,7 @@ static int store_from_fd(int fd, struct byre_store **ret_store,
     if (file->block_device)
         (*ret_store)->ops.extent = NULL; /* a device has no holes to tell of */
     (*ret_store)->allocated = file_allocated;
-    (*ret_store)->identity = (struct store_identity){ true, (uint64_t)st.st_dev,
-                                                      (uint64_t)st.st_ino };
+    (*ret_store)->identity = identity_of(&st);
     return BYRE_OK;
 out:
     free(file);
@@ -302,11 +358,16 @@ static int open_flags(unsigned flags)
         result |= O_CREAT | O_EXCL;
     if (flags & FILE_STORE_TRUNCATE)
         result |= O_TRUNC;
-#ifdef O_DIRECT
-    if (flags & FILE_STORE_DIRECT)
-        result |= O_DIRECT;
-#endif
     return result;
+}
+
+/* A file system without direct I/O is used through the page cache. */
+static void set_direct(struct byre_store *store)
+{
+    struct file_store *file = store->user;
+
+    if (fcntl(file->fd, F_SETFL, fcntl(file->fd, F_GETFL) | O_DIRECT) == 0)
+        atomic_store(&file->direct, true);
 }
 
 int file_store_open(const char *path, unsigned flags,
@@ -319,28 +380,50 @@ int file_store_open(const char *path, unsigned flags,
         return fail_errno(err, errno, "Could not open '%s'", path);
 
     r = store_from_fd(fd, ret_store, err);
-    if (r < 0)
+    if (r < 0) {
+        if (flags & FILE_STORE_CREATE)
+            unlink(path);
         error_prefix(err, "Could not open '%s'", path);
-    return r;
+        return r;
+    }
+    if (flags & FILE_STORE_DIRECT)
+        set_direct(*ret_store);
+    return BYRE_OK;
+}
+
+/*
+ * A description of its own, where the system gives one: a duplicate would share
+ * the caller's file position, flags and locks.
+ */
+static int reopen(int fd)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, open_flags(0));
 }
 
 int file_store_open_fd(int fd, struct byre_store **ret_store,
                        struct byre_error *err)
 {
-    const int duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int own = reopen(fd);
+    const bool shares_locks = own < 0;
+    int r;
 
-    if (duplicate < 0)
+    if (own < 0)
+        own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0)
         return fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
-    return store_from_fd(duplicate, ret_store, err);
+
+    r = store_from_fd(own, ret_store, err);
+    if (r == BYRE_OK)
+        ((struct file_store *)(*ret_store)->user)->shares_locks = shares_locks;
+    return r;
 }
 
 /* ---- Locks ---- */
 
 #ifdef F_OFD_SETLK
-
-#define LOCK_USED_BYTE     100
-#define LOCK_UNSHARED_BYTE 200
-#define LOCK_PERMISSIONS   4
 
 static const char *const permission_names[LOCK_PERMISSIONS] = {
     "consistent read", "write", "write unchanged", "resize"

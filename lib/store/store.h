@@ -17,6 +17,7 @@
 /* What tells two names of one file from two files. */
 struct store_identity {
     bool known;
+    bool is_device; /* then `device` is the device itself, under any name */
     uint64_t device;
     uint64_t inode;
 };
