@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#include "command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_help(const struct tool *tool, const struct verb *verb)
+{
+    printf("Usage: %s %s %s\n%s\n\n", tool->name, verb->name, verb->synopsis,
+           verb->purpose);
+    options_print(verb->options);
+}
+
+int verb_parse(const struct tool *tool, const struct verb *verb, int argc,
+               char **argv, struct image_options *image, verb_take_option *take,
+               void *request)
+{
+    for (;;) {
+        const char *argument;
+        const int id = options_next(tool, verb->name, verb->options, argc, argv,
+                                    &argument);
+        int status = PARSE_ON;
+        int taken;
+
+        if (id == OPTION_END)
+            return PARSE_ON;
+        if (id == OPTION_BAD)
+            return EXIT_FAILURE;
+        if (id == 'h') {
+            print_help(tool, verb);
+            return EXIT_SUCCESS;
+        }
+        taken = image_options_take(image, tool, id, argument);
+        if (taken < 0)
+            return EXIT_FAILURE;
+        if (taken == 0)
+            status = take(tool, id, argument, request);
+        if (status != PARSE_ON)
+            return status;
+    }
+}

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+/* byre convert: the disks of images, one behind the other, into a raw file. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "image.h"
+#include "keyval.h"
+#include "progress.h"
+#include "size.h"
+#include "target.h"
+
+#define MAX_WORKERS      16
+#define MAX_SPARSE_BYTES ((uint64_t)16 << 20)
+#define SECTOR_SIZE      512
+
+enum {
+    OPTION_BITMAPS = OPTION_OTHER,
+    OPTION_SKIP_BROKEN_BITMAPS,
+    OPTION_SALVAGE,
+    OPTION_TARGET_IMAGE_OPTS,
+    OPTION_TARGET_IS_ZERO
+};
+
+struct convert_request {
+    struct image_options image; /* of every source */
+    struct byre_convert_options job;
+    struct target_options target;
+    struct snapshot_choice snapshot;
+    json_t *snapshot_keys; /* owns what `snapshot` points to */
+    const char *target_format;
+    bool target_image_opts;
+    bool sparse_given;
+    bool copy_offload;
+    bool progress;
+    bool quiet;
+};
+
+/* clang-format off */
+static const struct option_spec convert_options[] = {
+    { 'f', "source-format", "FMT", "format of the sources: raw, qcow or qcow2; "
+      "else it is probed" },
+    { 'O', "target-format", "FMT", "format of the target: raw (the default)" },
+    { 'o', "target-format-options", "LIST",
+      "KEY=VALUE,... for the target; 'help' lists them" },
+    { 'l', "snapshot", "SNAPSHOT", "read this snapshot: its id or name, or "
+      "snapshot.id=ID,snapshot.name=NAME" },
+    { 'n', "no-create", NULL, "write into the existing target" },
+    { OPTION_TARGET_IS_ZERO, "target-is-zero", NULL,
+      "the existing target reads as zeroes already" },
+    { OPTION_TARGET_IMAGE_OPTS, "target-image-opts", NULL,
+      "the target is a list of options: driver=raw,file.filename=NAME" },
+    { 'S', "sparse-size", "SIZE", "runs of so many zero bytes become holes "
+      "(4k); 0: no holes" },
+    { 'm', "parallel", "N", "copy with so many threads, 1 to 16" },
+    { 'W', "oob-writes", NULL, "write out of order; it always does" },
+    { 'C', "copy-range-offloading", NULL, "let the system copy where it can; "
+      "it always does" },
+    { 'r', "rate-limit", "RATE", "at most so many bytes a second" },
+    { 't', "target-cache", "CACHE", "none, directsync, writeback, "
+      "writethrough or unsafe" },
+    { 'T', "source-cache", "CACHE", "cache mode of the sources; has no effect" },
+    { OPTION_SALVAGE, "salvage", NULL, "what cannot be read becomes zeroes" },
+    { 'p', "progress", NULL, "show progress" },
+    { 'q', "quiet", NULL, "print nothing but errors" },
+    IMAGE_OPTION_SPECS,
+    { 'c', "compress", NULL, NULL },
+    { 'b', "backing", "FILE", NULL },
+    { 'B', NULL, "FILE", NULL },
+    { 'F', "backing-format", "FMT", NULL },
+    { OPTION_BITMAPS, "bitmaps", NULL, NULL },
+    { OPTION_SKIP_BROKEN_BITMAPS, "skip-broken-bitmaps", NULL, NULL },
+    { 0, NULL, NULL, NULL },
+};
+/* clang-format on */
+
+/* ---- Arguments of single options ---- */
+
+static bool take_sparse_size(struct convert_request *request,
+                             const struct tool *tool, const char *argument)
+{
+    uint64_t size;
+
+    if (!size_option(tool, "sparse size", argument, &size))
+        return false;
+    if (size % SECTOR_SIZE != 0 || size > MAX_SPARSE_BYTES) {
+        report(tool,
+               "Invalid sparse size specified: %" PRIu64
+               " is not a multiple of %d up to %" PRIu64,
+               size, SECTOR_SIZE, MAX_SPARSE_BYTES);
+        return false;
+    }
+    request->sparse_given = true;
+    request->job.sparse_bytes = size == 0 ? BYRE_SPARSE_NONE : size;
+    return true;
+}
+
+static bool take_workers(struct convert_request *request,
+                         const struct tool *tool, const char *argument)
+{
+    char *end;
+    const long workers = strtol(argument, &end, 10);
+
+    if (end == argument || *end != '\0' || workers < 1 ||
+        workers > MAX_WORKERS) {
+        report(tool, "Invalid number of threads '%s': it must be 1 to %d",
+               argument, MAX_WORKERS);
+        return false;
+    }
+    request->job.workers = (uint32_t)workers;
+    return true;
+}
+
+static bool take_target_cache(struct convert_request *request,
+                              const struct tool *tool, const char *argument)
+{
+    uint32_t cache;
+
+    if (!cache_mode_parse(argument, &cache)) {
+        report(tool, "Invalid cache option: %s", argument);
+        return false;
+    }
+    request->job.flags &= ~(BYRE_CONVERT_DIRECT | BYRE_CONVERT_NO_SYNC);
+    if ((cache & CACHE_DIRECT) != 0)
+        request->job.flags |= BYRE_CONVERT_DIRECT;
+    if ((cache & CACHE_NO_SYNC) != 0)
+        request->job.flags |= BYRE_CONVERT_NO_SYNC;
+    return true;
+}
+
+static bool take_source_cache(const struct tool *tool, const char *argument)
+{
+    uint32_t cache;
+
+    if (cache_mode_parse(argument, &cache))
+        return true;
+    report(tool, "Invalid source cache option: %s", argument);
+    return false;
+}
+
+/* "snapshot.id=ID,snapshot.name=NAME", or what may be either. */
+static bool take_snapshot(struct convert_request *request,
+                          const struct tool *tool, const char *argument)
+{
+    char message[KEYVAL_MESSAGE_SIZE];
+    const char *key;
+    json_t *value;
+
+    request->snapshot = (struct snapshot_choice){ .any = argument };
+    if (strncmp(argument, "snapshot.", strlen("snapshot.")) != 0)
+        return true;
+
+    json_decref(request->snapshot_keys);
+    request->snapshot_keys = keyval_parse(argument, NULL, message);
+    if (request->snapshot_keys == NULL) {
+        report(tool, "Could not parse the snapshot '%s': %s", argument,
+               message);
+        return false;
+    }
+    request->snapshot.any = NULL;
+    json_object_foreach(request->snapshot_keys, key, value)
+    {
+        if (strcmp(key, "snapshot.id") == 0) {
+            request->snapshot.id = json_string_value(value);
+        } else if (strcmp(key, "snapshot.name") == 0) {
+            request->snapshot.name = json_string_value(value);
+        } else {
+            report(tool, "Invalid parameter '%s' of the snapshot '%s'", key,
+                   argument);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool refuse_writing(const struct tool *tool, const char *what)
+{
+    report(tool, "A raw target has no %s; this version writes raw files only",
+           what);
+    return false;
+}
+
+/* Options that take an argument, or that this version cannot follow. */
+static bool take_other(struct convert_request *request, const struct tool *tool,
+                       int id, const char *argument)
+{
+    switch (id) {
+    case 'o':
+        return target_options_take(&request->target, tool, argument);
+    case 'l':
+        return take_snapshot(request, tool, argument);
+    case 'S':
+        return take_sparse_size(request, tool, argument);
+    case 'm':
+        return take_workers(request, tool, argument);
+    case 'r':
+        return size_option(tool, "rate limit", argument,
+                           &request->job.rate_bytes_per_second);
+    case 't':
+        return take_target_cache(request, tool, argument);
+    case 'T':
+        return take_source_cache(tool, argument);
+    case 'c':
+        return refuse_writing(tool, "compression (-c)");
+    case 'b':
+    case 'B':
+    case 'F':
+        return refuse_writing(tool, "backing file (-b, -F)");
+    case OPTION_BITMAPS:
+    case OPTION_SKIP_BROKEN_BITMAPS:
+        return refuse_writing(tool, "bitmaps (--bitmaps)");
+    default:
+        return true; /* -W: nothing to do */
+    }
+}
+
+static int take_option(const struct tool *tool, int id, const char *argument,
+                       void *user)
+{
+    struct convert_request *request = user;
+
+    switch (id) {
+    case 'O':
+        request->target_format = argument;
+        break;
+    case 'n':
+        request->job.flags |= BYRE_CONVERT_NO_CREATE;
+        break;
+    case OPTION_TARGET_IS_ZERO:
+        request->job.flags |= BYRE_CONVERT_TARGET_IS_ZERO;
+        break;
+    case OPTION_SALVAGE:
+        request->job.flags |= BYRE_CONVERT_SALVAGE;
+        break;
+    case OPTION_TARGET_IMAGE_OPTS:
+        request->target_image_opts = true;
+        break;
+    case 'C':
+        request->copy_offload = true;
+        break;
+    case 'p':
+        request->progress = true;
+        break;
+    case 'q':
+        request->quiet = true;
+        break;
+    default:
+        return take_other(request, tool, id, argument) ? PARSE_ON
+                                                       : EXIT_FAILURE;
+    }
+    return PARSE_ON;
+}
+
+/* ---- The request as a whole ---- */
+
+/* Returns what is wrong with the options together, or NULL. */
+static const char *contradiction(const struct convert_request *request)
+{
+    const bool no_create = (request->job.flags & BYRE_CONVERT_NO_CREATE) != 0;
+
+    if (request->copy_offload && request->sparse_given)
+        return "Cannot enable copy offloading when -S is used";
+    if (!no_create && (request->job.flags & BYRE_CONVERT_TARGET_IS_ZERO) != 0)
+        return "--target-is-zero requires use of -n flag";
+    if (!no_create && request->target_image_opts)
+        return "--target-image-opts requires use of -n flag";
+    if (no_create && request->target.given)
+        return "-o has no effect when skipping image creation";
+    return NULL;
+}
+
+/* Returns PARSE_ON, or the exit status. */
+static int parse(const struct tool *tool, int argc, char **argv,
+                 struct convert_request *request)
+{
+    const char *wrong;
+    const int status = verb_parse(tool, &convert_verb, argc, argv,
+                                  &request->image, take_option, request);
+
+    if (status != PARSE_ON)
+        return status;
+    if (!target_format_is_raw(tool, request->target_format))
+        return EXIT_FAILURE;
+    if (request->target.help) {
+        target_options_print();
+        return EXIT_SUCCESS;
+    }
+    if (argc - optind < 2) {
+        report_usage(tool, "convert", "Must specify image file name");
+        return EXIT_FAILURE;
+    }
+    wrong = contradiction(request);
+    if (wrong != NULL) {
+        report(tool, "%s", wrong);
+        return EXIT_FAILURE;
+    }
+    if (argc - optind > 2 &&
+        (request->snapshot.any != NULL || request->snapshot_keys != NULL)) {
+        report(tool, "-l goes with one source, not with %d", argc - optind - 1);
+        return EXIT_FAILURE;
+    }
+    return image_options_agree(tool, &request->image, request->image.format)
+               ? PARSE_ON
+               : EXIT_FAILURE;
+}
+
+/* ---- Sources ---- */
+
+/*
+ * Whether the snapshot that was opened by its id has the name that was given
+ * too.  Returns false after a message.
+ */
+static bool snapshot_is_named(const struct tool *tool, struct byre *img,
+                              const struct snapshot_choice *snapshot)
+{
+    const struct byre_snapshot *list = NULL;
+    size_t count = 0;
+
+    if (snapshot->id == NULL || snapshot->name == NULL)
+        return true;
+    if (byre_snapshot_list(img, &list, &count, NULL) < 0)
+        count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].id, snapshot->id) == 0 &&
+            strcmp(list[i].name, snapshot->name) == 0)
+            return true;
+    report(tool, "No snapshot has both the id '%s' and the name '%s'",
+           snapshot->id, snapshot->name);
+    return false;
+}
+
+static struct byre *open_source(const struct tool *tool,
+                                const struct convert_request *request,
+                                const char *text)
+{
+    struct snapshot_choice snapshot = request->snapshot;
+    struct byre *img;
+
+    if (snapshot.id != NULL)
+        snapshot.name = NULL; /* the library takes one way at a time */
+    img = image_open_disk(tool, &request->image, text, request->image.format,
+                          &snapshot);
+    if (img == NULL || snapshot_is_named(tool, img, &request->snapshot))
+        return img;
+    byre_close(img, NULL);
+    return NULL;
+}
+
+static void close_sources(struct byre **sources, size_t count)
+{
+    for (size_t i = 0; sources != NULL && i < count; i++)
+        byre_close(sources[i], NULL);
+    free(sources);
+}
+
+/* Opens them all or none; free with close_sources(). */
+static struct byre **open_sources(const struct tool *tool,
+                                  const struct convert_request *request,
+                                  char *const *names, size_t count)
+{
+    struct byre **sources = calloc(count, sizeof(struct byre *));
+    size_t opened = 0;
+
+    if (sources == NULL) {
+        report(tool, "out of memory");
+        return NULL;
+    }
+    while (opened < count) {
+        sources[opened] = open_source(tool, request, names[opened]);
+        if (sources[opened] == NULL)
+            break;
+        opened++;
+    }
+    if (opened == count)
+        return sources;
+    close_sources(sources, opened);
+    return NULL;
+}
+
+/* ---- The copy ---- */
+
+/* A range that was given up, until its neighbour is known to be read. */
+struct salvage {
+    const struct tool *tool;
+    uint64_t offset;
+    uint64_t length;
+    char why[BYRE_ERROR_MESSAGE_SIZE];
+};
+
+static void tell_salvaged(struct salvage *salvage)
+{
+    if (salvage->length > 0)
+        report(salvage->tool,
+               "warning: zeroes instead of %" PRIu64 " bytes at offset %" PRIu64
+               " that could not be read: %s",
+               salvage->length, salvage->offset, salvage->why);
+    salvage->length = 0;
+}
+
+/* The library gives up by sectors; one warning tells of a run of them. */
+static void note_salvaged(void *user, uint64_t offset, uint64_t length,
+                          const struct byre_error *why)
+{
+    struct salvage *salvage = user;
+
+    if (salvage->length > 0 && salvage->offset + salvage->length == offset) {
+        salvage->length += length;
+        return;
+    }
+    tell_salvaged(salvage);
+    salvage->offset = offset;
+    salvage->length = length;
+    snprintf(salvage->why, sizeof(salvage->why), "%s", why->message);
+}
+
+static int copy(const struct tool *tool, struct convert_request *request,
+                struct byre *const *sources, size_t count, const char *target)
+{
+    struct byre_job *job = NULL;
+    struct byre_error err;
+    struct salvage salvage = { .tool = tool };
+    FILE *stream = NULL;
+    int r;
+
+    if (request->progress && !request->quiet)
+        stream = target_is_stdout(target) ? stderr : stdout;
+    if (request->target.preallocation == PREALLOCATION_FULL)
+        request->job.sparse_bytes = BYRE_SPARSE_NONE;
+    if (!request->quiet)
+        request->job.salvaged = note_salvaged;
+    request->job.user = &salvage;
+
+    r = byre_convert(sources, count, target, &request->job, &job, &err);
+    if (r >= 0) {
+        r = progress_run(job, stream, &err);
+        progress_end(stream);
+        tell_salvaged(&salvage);
+    }
+    if (r < 0)
+        report(tool, "%s", err.message);
+    else if (request->target.preallocation == PREALLOCATION_FALLOC &&
+             !target_reserve(tool, target))
+        r = BYRE_E_IO;
+    byre_job_free(job);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int convert(const struct tool *tool, struct convert_request *request,
+                   char *const *names, size_t count)
+{
+    const size_t source_count = count - 1;
+    char *target =
+        target_path(tool, names[source_count], request->target_image_opts);
+    struct byre **sources = NULL;
+    int status = EXIT_FAILURE;
+
+    if (target != NULL)
+        sources = open_sources(tool, request, names, source_count);
+    if (sources != NULL)
+        status = copy(tool, request, sources, source_count, target);
+    close_sources(sources, source_count);
+    free(target);
+    return status;
+}
+
+static int run(const struct tool *tool, int argc, char **argv)
+{
+    struct convert_request request = { .target_format = "raw" };
+    int status;
+
+    progress_prepare();
+    image_options_init(&request.image, tool);
+    request.job = (struct byre_convert_options)BYRE_CONVERT_OPTIONS_INIT;
+    if (tool->as_qemu_img)
+        request.job.flags = BYRE_CONVERT_NO_SYNC;
+    status = parse(tool, argc, argv, &request);
+    if (status == PARSE_ON)
+        status =
+            convert(tool, &request, argv + optind, (size_t)(argc - optind));
+    json_decref(request.snapshot_keys);
+    image_options_done(&request.image);
+    return status;
+}
+
+const struct verb convert_verb = {
+    .name = "convert",
+    .synopsis = "[-f FMT | --image-opts] [-O raw] [-o LIST] [-l SNAPSHOT] [-n] "
+                "[-S SIZE] [-m N] [-t CACHE] [-T CACHE] [-p] [-q] [-U] "
+                "FILE... TARGET",
+    .purpose = "Copy the disks of images, one behind the other, into a raw "
+               "file, device or pipe.",
+    .options = convert_options,
+    .run = run,
+};

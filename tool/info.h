@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What `byre info` knows of an image, as one JSON object in qemu-img's order;
+ * the human form is printed from the same object.
+ */
+#ifndef TOOL_INFO_H
+#define TOOL_INFO_H
+
+#include <byre.h>
+#include <jansson.h>
+
+/* The description of `img`, or NULL with `err` filled. */
+json_t *info_json(struct byre *img, struct byre_error *err);
+
+/* Prints a description on stdout, its child nodes indented behind it. */
+void info_print_human(const json_t *node);
+
+#endif /* TOOL_INFO_H */

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_OPTIONS 48
+
+/* The two forms of a table that getopt_long() takes. */
+struct getopt_tables {
+    char letters[2 + 2 * MAX_OPTIONS];
+    struct option words[MAX_OPTIONS + 1];
+};
+
+static size_t count_specs(const struct option_spec *specs)
+{
+    size_t count = 0;
+
+    while (count < MAX_OPTIONS && specs[count].id != 0)
+        count++;
+    return count;
+}
+
+static void fill_tables(const struct option_spec *specs,
+                        struct getopt_tables *ret_tables)
+{
+    const size_t count = count_specs(specs);
+    size_t letter = 0;
+    size_t word = 0;
+
+    memset(ret_tables, 0, sizeof(*ret_tables));
+    /* A leading colon keeps getopt silent: messages are worded here. */
+    ret_tables->letters[letter++] = ':';
+    for (size_t i = 0; i < count; i++) {
+        const struct option_spec *spec = &specs[i];
+
+        if (spec->id < OPTION_IMAGE_OPTS)
+            ret_tables->letters[letter++] = (char)spec->id;
+        if (spec->id < OPTION_IMAGE_OPTS && spec->argument != NULL)
+            ret_tables->letters[letter++] = ':';
+        if (spec->name != NULL)
+            ret_tables->words[word++] = (struct option){
+                .name = spec->name,
+                .has_arg =
+                    spec->argument != NULL ? required_argument : no_argument,
+                .val = spec->id,
+            };
+    }
+}
+
+/* getopt has moved on to the next word unless it stopped inside a cluster. */
+static void report_bad_option(const struct tool *tool, const char *verb,
+                              const char *what, char **argv)
+{
+    const char *word = argv[optind - 1];
+    const char letter[] = { '-', (char)optopt, '\0' };
+
+    if (optopt > 0 && optopt < OPTION_IMAGE_OPTS)
+        word = letter;
+    report_usage(tool, verb, "%s '%s'", what, word);
+}
+
+int options_next(const struct tool *tool, const char *verb,
+                 const struct option_spec *specs, int argc, char **argv,
+                 const char **ret_argument)
+{
+    struct getopt_tables tables;
+    int id;
+
+    fill_tables(specs, &tables);
+    id = getopt_long(argc, argv, tables.letters, tables.words, NULL);
+    *ret_argument = optarg;
+    if (id == '?') {
+        report_bad_option(tool, verb, "unrecognized option", argv);
+        return OPTION_BAD;
+    }
+    if (id == ':') {
+        report_bad_option(tool, verb, "missing argument for option", argv);
+        return OPTION_BAD;
+    }
+    return id;
+}
+
+static void print_spec(const struct option_spec *spec)
+{
+    char left[64];
+    const char letter[] = { '-', (char)spec->id, '\0' };
+    const bool has_letter = spec->id < OPTION_IMAGE_OPTS;
+
+    snprintf(left, sizeof(left), "%s%s%s%s%s%s", has_letter ? letter : "",
+             has_letter && spec->name != NULL ? ", " : "",
+             spec->name != NULL ? "--" : "",
+             spec->name != NULL ? spec->name : "",
+             spec->argument != NULL ? " " : "",
+             spec->argument != NULL ? spec->argument : "");
+    printf("  %-33s %s\n", left, spec->help);
+}
+
+void options_print(const struct option_spec *specs)
+{
+    const size_t count = count_specs(specs);
+
+    for (size_t i = 0; i < count; i++)
+        if (specs[i].help != NULL)
+            print_spec(&specs[i]);
+}
+
+void image_options_init(struct image_options *options, const struct tool *tool)
+{
+    *options = (struct image_options){ .probe_backing = tool->as_qemu_img };
+    secrets_init(&options->secrets);
+}
+
+void image_options_done(struct image_options *options)
+{
+    secrets_done(&options->secrets);
+}
+
+static int take_object(struct image_options *options, const struct tool *tool,
+                       const char *argument)
+{
+    char message[SECRETS_MESSAGE_SIZE];
+    const bool taken = secrets_add(&options->secrets, argument, message);
+
+    if (!taken)
+        report(tool, "%s", message);
+    return taken ? 1 : -1;
+}
+
+int image_options_take(struct image_options *options, const struct tool *tool,
+                       int id, const char *argument)
+{
+    switch (id) {
+    case 'f':
+        options->format = argument;
+        return 1;
+    case 'U':
+        options->shared = true;
+        return 1;
+    case OPTION_IMAGE_OPTS:
+        options->as_options = true;
+        return 1;
+    case OPTION_OBJECT:
+        return take_object(options, tool, argument);
+    case OPTION_PASSPHRASE_FILE:
+        options->passphrase_file = argument;
+        return 1;
+    case OPTION_PROBE_BACKING:
+        options->probe_backing = true;
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+bool output_is_json(const struct tool *tool, const char *argument,
+                    bool *ret_json)
+{
+    *ret_json = strcmp(argument, "json") == 0;
+    if (*ret_json || strcmp(argument, "human") == 0)
+        return true;
+    report(tool, "--output must be used with human or json as argument.");
+    return false;
+}
+
+bool cache_mode_parse(const char *text, uint32_t *ret_flags)
+{
+    static const struct {
+        const char *name;
+        uint32_t flags;
+    } modes[] = {
+        { "none", CACHE_DIRECT },       { "off", CACHE_DIRECT },
+        { "directsync", CACHE_DIRECT }, { "writeback", 0 },
+        { "writethrough", 0 },          { "unsafe", CACHE_NO_SYNC },
+    };
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(text, modes[i].name) == 0) {
+            *ret_flags = modes[i].flags;
+            return true;
+        }
+    }
+    return false;
+}

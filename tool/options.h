@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Options of a verb as a table: what getopt_long() takes and what --help prints
+ * both come from it, so that they cannot disagree.
+ *
+ * The grammar is GNU's: options and operands in any order, "--" ends the
+ * options, long names may be shortened, short ones take their argument attached
+ * or apart.
+ */
+#ifndef TOOL_OPTIONS_H
+#define TOOL_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "report.h"
+#include "secrets.h"
+
+struct option_spec {
+    int id;               /* the letter, or an OPTION_* of those without one */
+    const char *name;     /* the long name, without dashes; NULL: none */
+    const char *argument; /* what it takes, for --help; NULL: nothing */
+    const char *help;     /* one line; NULL: taken, but not shown */
+};
+
+/* Ids of options that have no letter. */
+enum {
+    OPTION_END = -1,
+    OPTION_BAD = -2,
+    OPTION_IMAGE_OPTS = 256,
+    OPTION_OBJECT,
+    OPTION_PROBE_BACKING,
+    OPTION_PASSPHRASE_FILE,
+    OPTION_OUTPUT,
+    OPTION_OTHER /* verbs count their own from here */
+};
+
+/*
+ * The next option of `verb`, with its argument or NULL in *ret_argument.
+ * OPTION_END when none is left: the operands are then argv[optind] onwards.
+ * OPTION_BAD after a message about a wrong one.
+ */
+int options_next(const struct tool *tool, const char *verb,
+                 const struct option_spec *specs, int argc, char **argv,
+                 const char **ret_argument);
+
+/* Prints the shown options of `specs`, one a line. */
+void options_print(const struct option_spec *specs);
+
+/* ---- What every verb takes about the images it opens ---- */
+
+struct image_options {
+    const char *format; /* -f; NULL: probed */
+    bool as_options;    /* --image-opts: names are key=value lists */
+    bool probe_backing; /* --probe-backing */
+    bool shared;        /* -U */
+    const char *passphrase_file;
+    struct secrets secrets; /* --object secret */
+};
+
+/* The rows of the options that image_options_take() knows, except -f. */
+/* clang-format off */
+#define IMAGE_OPTION_SPECS                                                     \
+    { OPTION_IMAGE_OPTS, "image-opts", NULL,                                   \
+      "FILE is a list of options: driver=qcow2,file.filename=NAME" },          \
+    { OPTION_OBJECT, "object", "OBJDEF",                                       \
+      "a secret: secret,id=ID,file=NAME or secret,id=ID,data=TEXT" },          \
+    { OPTION_PASSPHRASE_FILE, "passphrase-file", "NAME",                       \
+      "all bytes of this file are the passphrase of the image" },              \
+    { OPTION_PROBE_BACKING, "probe-backing", NULL,                             \
+      "guess the format of a backing file that records none" },                \
+    { 'U', "force-share", NULL,                                                \
+      "open even while another program writes to the image" },                 \
+    { 'h', "help", NULL, "show this help" }
+/* clang-format on */
+
+/* Fresh options with the defaults of the name the program runs under. */
+void image_options_init(struct image_options *options, const struct tool *tool);
+
+/* Frees what image_options_take() collected; secrets are overwritten. */
+void image_options_done(struct image_options *options);
+
+/*
+ * Takes the option `id` if it is one of the shared ones or -f.  Returns 1 if
+ * it was taken, 0 if it is not one of these, -1 after a message.
+ */
+int image_options_take(struct image_options *options, const struct tool *tool,
+                       int id, const char *argument);
+
+/* What --output= says.  Returns false after a message. */
+bool output_is_json(const struct tool *tool, const char *argument,
+                    bool *ret_json);
+
+/* ---- Cache modes ---- */
+
+#define CACHE_DIRECT  0x1u /* past the page cache */
+#define CACHE_NO_SYNC 0x2u /* nothing waits for the bytes to be durable */
+
+/* The flags of a mode as -t and -T name it.  Returns false if there is none. */
+bool cache_mode_parse(const char *text, uint32_t *ret_flags);
+
+#endif /* TOOL_OPTIONS_H */

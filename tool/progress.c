@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "progress.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+
+/* How often a shown progress is brought up to date. */
+#define TICK_NSEC 100000000L
+
+/* Tells the watching thread that the job has ended. */
+#define SIGNAL_ENDED SIGUSR2
+
+struct watch {
+    struct byre_job *job;
+    FILE *stream;
+    sigset_t signals;
+    pthread_t thread;
+    bool canceled;
+    double shown; /* percent, as it was last printed */
+};
+
+void progress_prepare(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+static double percent_done(const struct byre_job *job)
+{
+    uint64_t done_bytes = 0;
+    uint64_t total_bytes = 0;
+
+    byre_job_progress(job, &done_bytes, &total_bytes);
+    if (total_bytes == 0)
+        return 0;
+    return 100.0 * (double)done_bytes / (double)total_bytes;
+}
+
+static void show(FILE *stream, double percent, char line_end)
+{
+    fprintf(stream, "    (%3.2f/100%%)%c", percent, line_end);
+    fflush(stream);
+}
+
+static void show_if_moved(struct watch *watch)
+{
+    const double percent = percent_done(watch->job);
+
+    if (percent - watch->shown < 0.01)
+        return;
+    watch->shown = percent;
+    show(watch->stream, percent, '\r');
+}
+
+/* The first request lets the job clean up; the second does not wait for it. */
+static void cancel(struct watch *watch, int signal_number)
+{
+    sigset_t only;
+
+    if (watch->canceled) {
+        signal(signal_number, SIG_DFL);
+        sigemptyset(&only);
+        sigaddset(&only, signal_number);
+        pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+        raise(signal_number);
+    }
+    watch->canceled = true;
+    byre_job_cancel(watch->job);
+}
+
+static void *watch_job(void *argument)
+{
+    static const struct timespec tick = { .tv_nsec = TICK_NSEC };
+    struct watch *watch = argument;
+
+    for (;;) {
+        const int signal_number =
+            watch->stream != NULL ? sigtimedwait(&watch->signals, NULL, &tick)
+                                  : sigwaitinfo(&watch->signals, NULL);
+
+        if (signal_number == SIGNAL_ENDED)
+            return NULL;
+        if (signal_number == SIGUSR1)
+            show(stderr, percent_done(watch->job), '\n');
+        else if (signal_number > 0)
+            cancel(watch, signal_number);
+        else if (watch->stream != NULL)
+            show_if_moved(watch);
+    }
+}
+
+/* Those that whoever started the program wants ignored stay so (nohup). */
+static bool is_ignored(int signal_number)
+{
+    struct sigaction action;
+
+    return sigaction(signal_number, NULL, &action) == 0 &&
+           action.sa_handler == SIG_IGN;
+}
+
+static void choose_signals(sigset_t *ret_signals)
+{
+    static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
+
+    sigemptyset(ret_signals);
+    sigaddset(ret_signals, SIGUSR1);
+    sigaddset(ret_signals, SIGNAL_ENDED);
+    for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
+        if (!is_ignored(ending[i]))
+            sigaddset(ret_signals, ending[i]);
+}
+
+int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
+{
+    struct watch watch = { .job = job, .stream = stream };
+    sigset_t before;
+    bool watched;
+    int r;
+
+    choose_signals(&watch.signals);
+    pthread_sigmask(SIG_BLOCK, &watch.signals, &before);
+    if (stream != NULL)
+        show(stream, 0, '\r');
+    watched = pthread_create(&watch.thread, NULL, watch_job, &watch) == 0;
+    r = byre_job_run(job, err);
+    if (watched) {
+        pthread_kill(watch.thread, SIGNAL_ENDED);
+        pthread_join(watch.thread, NULL);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (stream != NULL && r >= 0)
+        show(stream, 100, '\r');
+    return r;
+}
+
+void progress_end(FILE *stream)
+{
+    if (stream == NULL)
+        return;
+    fputc('\n', stream);
+    fflush(stream);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running a job while its progress can be seen and signals can end it.
+ *
+ * A thread of its own waits for signals, which are blocked everywhere else, and
+ * polls the job: nothing runs in a signal handler.  SIGUSR1 shows the progress
+ * once, on stderr; SIGINT, SIGTERM and SIGHUP cancel the job, and a second one
+ * ends the program where it stands.
+ */
+#ifndef TOOL_PROGRESS_H
+#define TOOL_PROGRESS_H
+
+#include <stdio.h>
+
+#include <byre.h>
+
+/*
+ * Keeps SIGUSR1 from ending the program before the job runs.  Once, before
+ * anything is opened.
+ */
+void progress_prepare(void);
+
+/*
+ * byre_job_run() with progress shown on `stream`, or not if that is NULL.
+ * The caller ends the line with progress_end().
+ */
+int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err);
+
+/* Ends the line of progress on `stream`; NULL is allowed. */
+void progress_end(FILE *stream);
+
+#endif /* TOOL_PROGRESS_H */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#include "report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static void report_line(const struct tool *tool, const char *format,
+                        va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void report_line(const struct tool *tool, const char *format,
+                        va_list arguments)
+{
+    /* Where both lead to one place, the message comes behind its cause. */
+    fflush(stdout);
+    fprintf(stderr, "%s: ", tool->name);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+}
+
+void report(const struct tool *tool, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    report_line(tool, format, arguments);
+    va_end(arguments);
+}
+
+void report_usage(const struct tool *tool, const char *verb, const char *format,
+                  ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    report_line(tool, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "Try '%s%s%s --help' for more information\n", tool->name,
+            verb != NULL ? " " : "", verb != NULL ? verb : "");
+}

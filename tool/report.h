@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the tool says on stderr: one line a message, each beginning with the
+ * name the program runs under.
+ */
+#ifndef TOOL_REPORT_H
+#define TOOL_REPORT_H
+
+#include <stdbool.h>
+
+/* How the program was called; every verb gets it. */
+struct tool {
+    const char *name; /* "byre" or "qemu-img" */
+    bool as_qemu_img; /* its defaults are those of qemu-img */
+};
+
+/* Prints "NAME: MESSAGE" as one line. */
+void report(const struct tool *tool, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * The same, followed by where to find help.  `verb` is NULL outside any verb.
+ */
+void report_usage(const struct tool *tool, const char *verb, const char *format,
+                  ...) __attribute__((format(printf, 3, 4)));
+
+#endif /* TOOL_REPORT_H */
