@@ -159,6 +159,20 @@ def protocols():
                    backed(b'json:{"driver":"throttle","file":{"driver":"file",'
                           b'"filename":"base"}}', b"raw"),
                    "driver 'throttle'"),
+        Case("backing-json-data-file",
+             "A json: name gives the backing file a data file of its own.",
+             backed(b'json:{"driver":"qcow2","file.filename":"base",'
+                    b'"data-file":{"driver":"file","filename":"secret"}}',
+                    b"qcow2"),
+             base=data_file().map(0, COPIED).build(), secret=b"s" * MIB)
+        .run(INFO).fails(CONVERT, "base", "'data-file' of its own", "secret"),
+        Case("backing-json-backing",
+             "A json: name gives the backing file a backing file of its own.",
+             backed(b'json:{"driver":"qcow2","file.filename":"base",'
+                    b'"backing.driver":"raw","backing.file.filename":"secret"}',
+                    b"qcow2"),
+             base=Qcow2(MIB).build(), secret=b"s" * MIB)
+        .run(INFO).fails(CONVERT, "base", "'backing' of its own", "secret"),
         Case("backing-json-negative-offset",
              "A json: name cuts a window with a negative offset.",
              backed(b'json:{"driver":"raw","offset":-1,"size":512,'
