@@ -83,3 +83,18 @@ int engine_load_words(struct byre_store *store, const char *name,
     *ret_held = held;
     return BYRE_OK;
 }
+
+void engine_map_gap(const uint64_t *l1, uint64_t held, uint64_t mask,
+                    uint64_t range_bytes, uint64_t guest_offset,
+                    uint64_t length, struct mapping *ret)
+{
+    uint64_t index = guest_offset / range_bytes;
+    uint64_t run = min_u64(length, range_bytes - guest_offset % range_bytes);
+
+    while (run < length && ++index < held && (l1[index] & mask) == 0)
+        run = min_u64(length, run + range_bytes);
+    if (index >= held)
+        run = length;
+
+    *ret = (struct mapping){ .kind = L2_UNALLOCATED, .length = run };
+}

@@ -143,4 +143,13 @@ int engine_load_words(struct byre_store *store, const char *name,
                       uint64_t **ret_words, uint64_t *ret_held,
                       struct byre_error *err);
 
+/*
+ * Maps a run of L1 entries that have no table: those of `l1` that are 0 under
+ * `mask`, and all from `held` on.  Each stands for `range_bytes`, a power of
+ * two; the one of `guest_offset` has none.  Long disks are mostly that.
+ */
+void engine_map_gap(const uint64_t *l1, uint64_t held, uint64_t mask,
+                    uint64_t range_bytes, uint64_t guest_offset,
+                    uint64_t length, struct mapping *ret);
+
 #endif

@@ -12,10 +12,8 @@
 
 #include "base/arith.h"
 #include "base/error.h"
-#include "crypto/cipher.h"
-#include "engine/cluster_reader.h"
-#include "engine/encrypted.h"
 #include "engine/table_cache.h"
+#include "engine/transfer.h"
 #include "format/qcow1.h"
 
 struct qcow1 {
@@ -27,8 +25,7 @@ struct qcow1 {
     uint64_t *l1;
     uint64_t l1_held; /* entries in `l1`; those beyond are zero */
     struct table_cache *tables;
-    struct cluster_reader *clusters;
-    struct sector_cipher *cipher;
+    struct transfer transfer;
 };
 
 static struct qcow1 *qcow1_of(struct engine *engine)
@@ -41,19 +38,6 @@ static struct qcow1 *qcow1_of(struct engine *engine)
 static uint64_t l1_range_bytes(const struct qcow1 *qcow1)
 {
     return UINT64_C(1) << (qcow1->header.cluster_bits + qcow1->header.l2_bits);
-}
-
-static void map_without_table(const struct qcow1 *qcow1, uint64_t guest_offset,
-                              uint64_t length, struct mapping *ret)
-{
-    const uint64_t range = l1_range_bytes(qcow1);
-    uint64_t index = guest_offset / range;
-    uint64_t run = min_u64(length, range - guest_offset % range);
-
-    while (run < length && (++index >= qcow1->l1_held || qcow1->l1[index] == 0))
-        run = index >= qcow1->l1_held ? length : min_u64(length, run + range);
-
-    *ret = (struct mapping){ .kind = L2_UNALLOCATED, .length = run };
 }
 
 static bool continues(const struct l2_entry *first, const struct l2_entry *next,
@@ -130,7 +114,8 @@ static int qcow1_map(struct engine *engine, uint64_t guest_offset,
     int r;
 
     if (l2_offset == 0) {
-        map_without_table(qcow1, guest_offset, length, ret);
+        engine_map_gap(qcow1->l1, qcow1->l1_held, UINT64_MAX,
+                       l1_range_bytes(qcow1), guest_offset, length, ret);
         return BYRE_OK;
     }
     if (!range_within(l2_offset, UINT64_C(8) << qcow1->header.l2_bits,
@@ -162,27 +147,6 @@ static int qcow1_map(struct engine *engine, uint64_t guest_offset,
 
 /* ---- Reading ---- */
 
-/* Compressed clusters are stored in the clear, even in encrypted images. */
-static int read_compressed(struct qcow1 *qcow1, const struct mapping *mapping,
-                           uint64_t guest_offset, void *buf, size_t length,
-                           struct byre_error *err)
-{
-    const struct compressed_cluster cluster = {
-        .store = mapping->store,
-        .host_offset = mapping->host_offset,
-        .stream_bytes = mapping->compressed_bytes,
-    };
-    const uint64_t mask = engine_cluster_bytes(&qcow1->engine) - 1;
-    int r;
-
-    r = cluster_reader_read(qcow1->clusters, &cluster,
-                            (uint32_t)(guest_offset & mask), buf, length, err);
-    if (r == BYRE_E_CORRUPT)
-        error_prefix(err, "guest offset %" PRIu64 ", host offset %" PRIu64,
-                     guest_offset & ~mask, mapping->host_offset);
-    return r;
-}
-
 static int fail_invalid_entry(const struct mapping *mapping,
                               uint64_t guest_offset, struct byre_error *err)
 {
@@ -204,15 +168,10 @@ static int qcow1_read(struct engine *engine, const struct mapping *mapping,
 {
     struct qcow1 *qcow1 = qcow1_of(engine);
 
-    if (mapping->kind == L2_COMPRESSED)
-        return read_compressed(qcow1, mapping, guest_offset, buf, length, err);
-    if (mapping->kind != L2_DATA)
+    if (mapping->kind != L2_DATA && mapping->kind != L2_COMPRESSED)
         return fail_invalid_entry(mapping, guest_offset, err);
-    if (qcow1->cipher == NULL)
-        return store_read(mapping->store, mapping->host_offset, buf, length,
-                          err);
-    return encrypted_read(mapping->store, qcow1->cipher, mapping->host_offset,
-                          guest_offset, buf, length, err);
+    return transfer_read(&qcow1->transfer, engine, mapping, guest_offset, buf,
+                         length, err);
 }
 
 /* ---- The engine's steps ---- */
@@ -228,7 +187,7 @@ static int unlock(struct engine *engine, const void *passphrase,
                   size_t passphrase_bytes, struct byre_error *err)
 {
     return sector_cipher_new_aes(passphrase, passphrase_bytes,
-                                 &qcow1_of(engine)->cipher, err);
+                                 &qcow1_of(engine)->transfer.cipher, err);
 }
 
 static int prepare(struct engine *engine,
@@ -259,7 +218,7 @@ static int prepare(struct engine *engine,
         return r;
     return cluster_reader_new(
         CODEC_DEFLATE, (uint32_t)engine_cluster_bytes(engine),
-        qcow1->limits.cluster_cache_bytes, &qcow1->clusters, err);
+        qcow1->limits.cluster_cache_bytes, &qcow1->transfer.clusters, err);
 }
 
 static bool may_have_holes(struct engine *engine)
@@ -274,8 +233,7 @@ static void qcow1_free(struct engine *engine)
 
     free(qcow1->l1);
     table_cache_free(qcow1->tables);
-    cluster_reader_free(qcow1->clusters);
-    sector_cipher_free(qcow1->cipher);
+    transfer_done(&qcow1->transfer);
     byre_store_unref(qcow1->store);
     engine_done(engine);
     free(qcow1);

@@ -9,10 +9,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "crypto/cipher.h"
-#include "engine/cluster_reader.h"
 #include "engine/engine.h"
 #include "engine/table_cache.h"
+#include "engine/transfer.h"
 #include "format/bitmap.h"
 #include "format/extensions.h"
 #include "format/header.h"
@@ -58,8 +57,7 @@ struct qcow2 {
     uint64_t *l1;
     uint64_t l1_held; /* entries in `l1`; those beyond are zero */
     struct table_cache *tables;
-    struct cluster_reader *clusters;
-    struct sector_cipher *cipher;
+    struct transfer transfer;
     atomic_int sparse; /* SPARSE_* */
 
     pthread_mutex_t lists_lock;

@@ -131,12 +131,12 @@ int qcow2_unlock(struct engine *engine, const void *passphrase,
 
     if (engine->encryption == BYRE_ENCRYPTION_AES)
         return sector_cipher_new_aes(passphrase, passphrase_bytes,
-                                     &qcow2->cipher, err);
+                                     &qcow2->transfer.cipher, err);
 
     r = read_luks_header(qcow2, &header, err);
     if (r < 0)
         return r;
     return luks1_unlock(&header, read_luks_area, qcow2, passphrase,
                         passphrase_bytes, qcow2->limits.max_kdf_iterations,
-                        &qcow2->cipher, err);
+                        &qcow2->transfer.cipher, err);
 }

@@ -25,21 +25,6 @@ static uint64_t rest_of_block(uint64_t guest_offset, uint64_t block_bytes,
     return min_u64(length, block_bytes - (guest_offset & (block_bytes - 1)));
 }
 
-/* A run of L1 entries without a table; long disks are mostly that. */
-static void map_without_table(const struct qcow2 *qcow2, uint64_t guest_offset,
-                              uint64_t length, struct mapping *ret)
-{
-    const uint64_t range = l1_range_bytes(qcow2);
-    uint64_t index = guest_offset / range;
-    uint64_t run = rest_of_block(guest_offset, range, length);
-
-    while (run < length && (++index >= qcow2->l1_held ||
-                            (qcow2->l1[index] & QCOW2_ENTRY_OFFSET_MASK) == 0))
-        run = index >= qcow2->l1_held ? length : min_u64(length, run + range);
-
-    *ret = (struct mapping){ .kind = L2_UNALLOCATED, .length = run };
-}
-
 /* One cluster's entry, as its words are in the table. */
 struct raw_entry {
     uint64_t word;
@@ -185,7 +170,8 @@ static int map_step(struct qcow2 *qcow2, uint64_t guest_offset, uint64_t length,
         return BYRE_OK;
     }
     if (l2_offset == 0) {
-        map_without_table(qcow2, guest_offset, length, ret);
+        engine_map_gap(qcow2->l1, qcow2->l1_held, QCOW2_ENTRY_OFFSET_MASK,
+                       l1_range_bytes(qcow2), guest_offset, length, ret);
         return BYRE_OK;
     }
 

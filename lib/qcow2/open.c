@@ -320,7 +320,7 @@ static int prepare(struct engine *engine,
             ? CODEC_ZSTD
             : CODEC_DEFLATE,
         (uint32_t)engine_cluster_bytes(engine),
-        qcow2->limits.cluster_cache_bytes, &qcow2->clusters, err);
+        qcow2->limits.cluster_cache_bytes, &qcow2->transfer.clusters, err);
 }
 
 static void qcow2_free(struct engine *engine)
@@ -329,8 +329,7 @@ static void qcow2_free(struct engine *engine)
 
     free(qcow2->l1);
     table_cache_free(qcow2->tables);
-    cluster_reader_free(qcow2->clusters);
-    sector_cipher_free(qcow2->cipher);
+    transfer_done(&qcow2->transfer);
     qcow2_snapshots_free(&qcow2->snapshots);
     qcow2_bitmaps_free(&qcow2->bitmaps);
     free(qcow2->luks_texts);
@@ -381,6 +380,7 @@ static void derive_from_header(struct qcow2 *qcow2)
     engine->needs_data_file =
         (header->incompatible & QCOW2_INCOMPAT_DATA_FILE) != 0;
 
+    qcow2->transfer.iv_is_host = engine->encryption == BYRE_ENCRYPTION_LUKS;
     qcow2->l2_format = (struct l2_format){
         .version = header->version,
         .cluster_bits = header->cluster_bits,

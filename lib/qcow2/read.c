@@ -8,7 +8,6 @@
 
 #include "base/arith.h"
 #include "base/error.h"
-#include "engine/encrypted.h"
 #include "qcow2/internal.h"
 
 /* Why the bitmap of an extended entry contradicts it. */
@@ -71,43 +70,14 @@ static int fail_invalid_entry(const struct qcow2 *qcow2,
                 mapping->table, mapping->entry, guest_offset, why);
 }
 
-static int read_compressed(struct qcow2 *qcow2, const struct mapping *mapping,
-                           uint64_t guest_offset, void *buf, size_t length,
-                           struct byre_error *err)
-{
-    const struct compressed_cluster cluster = {
-        .store = mapping->store,
-        .host_offset = mapping->host_offset,
-        .stream_bytes = mapping->compressed_bytes,
-    };
-    const uint64_t mask = engine_cluster_bytes(&qcow2->engine) - 1;
-    int r;
-
-    r = cluster_reader_read(qcow2->clusters, &cluster,
-                            (uint32_t)(guest_offset & mask), buf, length, err);
-    if (r == BYRE_E_CORRUPT)
-        error_prefix(err, "guest offset %" PRIu64 ", host offset %" PRIu64,
-                     guest_offset & ~mask, mapping->host_offset);
-    return r;
-}
-
-/* Compressed clusters are stored in the clear, even in encrypted images. */
 int qcow2_read(struct engine *engine, const struct mapping *mapping,
                uint64_t guest_offset, void *buf, size_t length,
                struct byre_error *err)
 {
     struct qcow2 *qcow2 = qcow2_of(engine);
 
-    if (mapping->kind == L2_COMPRESSED)
-        return read_compressed(qcow2, mapping, guest_offset, buf, length, err);
-    if (mapping->kind != L2_DATA)
+    if (mapping->kind != L2_DATA && mapping->kind != L2_COMPRESSED)
         return fail_invalid_entry(qcow2, mapping, guest_offset, err);
-    if (qcow2->cipher == NULL)
-        return store_read(mapping->store, mapping->host_offset, buf, length,
-                          err);
-    return encrypted_read(mapping->store, qcow2->cipher, mapping->host_offset,
-                          engine->encryption == BYRE_ENCRYPTION_LUKS
-                              ? mapping->host_offset
-                              : guest_offset,
-                          buf, length, err);
+    return transfer_read(&qcow2->transfer, engine, mapping, guest_offset, buf,
+                         length, err);
 }
