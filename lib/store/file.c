@@ -24,19 +24,10 @@
 
 #include "base/arith.h"
 #include "base/error.h"
+#include "store/file_lock.h"
 
 /* What any device takes. */
 #define DIRECT_ALIGNMENT 4096
-
-#ifdef F_OFD_SETLK
-/* QEMU's bytes: "I use permission n" at 100 + n, "I do not share it" at 200 +
- * n.
- */
-#define LOCK_USED_BYTE     100
-#define LOCK_UNSHARED_BYTE 200
-#define LOCK_PERMISSIONS   4
-
-#endif
 
 struct file_store {
     int fd;
@@ -262,15 +253,8 @@ static void file_close(void *user)
 {
     struct file_store *file = user;
 
-#ifdef F_OFD_SETLK
     if (file->shares_locks)
-        fcntl(file->fd, F_OFD_SETLK,
-              &(struct flock){ .l_type = F_UNLCK,
-                               .l_whence = SEEK_SET,
-                               .l_start = LOCK_USED_BYTE,
-                               .l_len = LOCK_UNSHARED_BYTE + LOCK_PERMISSIONS -
-                                        LOCK_USED_BYTE });
-#endif
+        file_lock_release(file->fd);
     close(file->fd);
     free(file);
 }
@@ -356,8 +340,6 @@ static int open_flags(unsigned flags)
     result |= (flags & FILE_STORE_WRITE) ? O_RDWR : O_RDONLY;
     if (flags & FILE_STORE_CREATE)
         result |= O_CREAT | O_EXCL;
-    if (flags & FILE_STORE_TRUNCATE)
-        result |= O_TRUNC;
     return result;
 }
 
@@ -421,101 +403,11 @@ int file_store_open_fd(int fd, struct byre_store **ret_store,
     return r;
 }
 
-/* ---- Locks ---- */
-
-#ifdef F_OFD_SETLK
-
-static const char *const permission_names[LOCK_PERMISSIONS] = {
-    "consistent read", "write", "write unchanged", "resize"
-};
-
-static int lock_byte(int fd, int command, short type, off_t byte,
-                     struct flock *ret_lock)
-{
-    *ret_lock = (struct flock){
-        .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
-    };
-    return fcntl(fd, command, ret_lock);
-}
-
-static int take_locks(int fd, unsigned permissions, off_t first_byte,
-                      const char *name, struct byre_error *err)
-{
-    struct flock lock;
-
-    for (unsigned i = 0; i < LOCK_PERMISSIONS; i++) {
-        if ((permissions & 1u << i) == 0)
-            continue;
-        if (lock_byte(fd, F_OFD_SETLK, F_RDLCK, first_byte + (off_t)i, &lock) <
-            0)
-            return fail(err, BYRE_E_LOCKED,
-                        "Failed to lock byte %u of '%s': %s",
-                        (unsigned)first_byte + i, name, strerror(errno));
-    }
-    return BYRE_OK;
-}
-
-/* Fails if somebody else holds one of the bytes that contradict us. */
-static int test_locks(int fd, unsigned permissions, off_t first_byte,
-                      const char *shared, const char *name,
-                      struct byre_error *err)
-{
-    struct flock lock;
-
-    for (unsigned i = 0; i < LOCK_PERMISSIONS; i++) {
-        if ((permissions & 1u << i) == 0)
-            continue;
-        if (lock_byte(fd, F_OFD_GETLK, F_WRLCK, first_byte + (off_t)i, &lock) ==
-                0 &&
-            lock.l_type == F_UNLCK)
-            continue;
-        return fail(err, BYRE_E_LOCKED,
-                    "Failed to get %s\"%s\" lock; Is another process using "
-                    "the image [%s]?",
-                    shared, permission_names[i], name);
-    }
-    return BYRE_OK;
-}
-
-static bool system_has_locks(int fd)
-{
-    struct flock lock;
-
-    return lock_byte(fd, F_OFD_GETLK, F_WRLCK, 0, &lock) == 0;
-}
-
 int file_store_lock(struct byre_store *store, unsigned used, unsigned unshared,
                     const char *name, struct byre_error *err)
 {
-    const int fd = store->ops.read == file_read
-                       ? ((struct file_store *)store->user)->fd
-                       : -1;
-    int r;
-
-    if (fd < 0 || !system_has_locks(fd))
+    if (store->ops.read != file_read)
         return BYRE_OK;
-
-    r = take_locks(fd, used, LOCK_USED_BYTE, name, err);
-    if (r == BYRE_OK)
-        r = take_locks(fd, unshared, LOCK_UNSHARED_BYTE, name, err);
-    if (r == BYRE_OK)
-        r = test_locks(fd, used, LOCK_UNSHARED_BYTE, "", name, err);
-    if (r == BYRE_OK)
-        r = test_locks(fd, unshared, LOCK_USED_BYTE, "shared ", name, err);
-    return r;
+    return file_lock_take(((struct file_store *)store->user)->fd, used,
+                          unshared, name, err);
 }
-
-#else
-
-int file_store_lock(struct byre_store *store, unsigned used, unsigned unshared,
-                    const char *name, struct byre_error *err)
-{
-    (void)store;
-    (void)used;
-    (void)unshared;
-    (void)name;
-    (void)err;
-    return BYRE_OK;
-}
-
-#endif

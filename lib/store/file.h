@@ -5,33 +5,25 @@
 #ifndef BYRE_STORE_FILE_H
 #define BYRE_STORE_FILE_H
 
+#include "store/file_lock.h"
 #include "store/store.h"
 
-#define FILE_STORE_WRITE    (1u << 0) /* open for reading and writing */
-#define FILE_STORE_CREATE   (1u << 1) /* make a new file; it must not exist */
-#define FILE_STORE_TRUNCATE (1u << 2) /* cut an existing file to nothing */
-#define FILE_STORE_DIRECT   (1u << 3) /* O_DIRECT; requests are aligned */
+#define FILE_STORE_WRITE  (1u << 0) /* open for reading and writing */
+#define FILE_STORE_CREATE (1u << 1) /* make a new file; it must not exist */
+#define FILE_STORE_DIRECT (1u << 2) /* direct I/O, where there is such */
 
 /* Opens the file or block device at `path`. */
 int file_store_open(const char *path, unsigned flags,
                     struct byre_store **ret_store, struct byre_error *err);
 
-/* Takes over a duplicate of `fd`; the caller keeps `fd`. */
+/* Opens what `fd` is open to once more; the caller keeps `fd`. */
 int file_store_open_fd(int fd, struct byre_store **ret_store,
                        struct byre_error *err);
 
 /*
- * QEMU's lock bytes: byte 100 + n says "I use permission n", byte 200 + n "I do
- * not share it".  (format-facts: measured on QEMU 7.2, tests/interop.)
- */
-#define FILE_LOCK_READ   (1u << 0)
-#define FILE_LOCK_WRITE  (1u << 1)
-#define FILE_LOCK_RESIZE (1u << 3)
-
-/*
- * Holds the locks until the store closes, or fails with BYRE_E_LOCKED.  Does
- * nothing on a store that is not a file, or a system without such locks.
- * `name` is for the message.
+ * Holds the locks (FILE_LOCK_* bits) until the store closes, or fails with
+ * BYRE_E_LOCKED.  Does nothing on a store that is not a file, or a system
+ * without such locks. `name` is for the message.
  */
 int file_store_lock(struct byre_store *store, unsigned used, unsigned unshared,
                     const char *name, struct byre_error *err);

@@ -138,13 +138,6 @@ static void test_file_create(void **state)
     assert_int_equal(err.sys_errno, EEXIST);
     assert_null(store);
 
-    assert_int_equal(file_store_open(scratch->path,
-                                     FILE_STORE_WRITE | FILE_STORE_TRUNCATE,
-                                     &store, &err),
-                     BYRE_OK);
-    assert_int_equal(size_of(store), 0);
-    byre_store_unref(store);
-
     unlink(scratch->path);
     store = NULL;
     assert_int_equal(file_store_open(scratch->path, 0, &store, &err),
@@ -156,6 +149,62 @@ static void test_file_create(void **state)
                      BYRE_OK);
     assert_int_equal(size_of(store), 0);
     byre_store_unref(store);
+}
+
+/* A descriptor stays as its owner has it: position, locks and all. */
+static void test_file_descriptor_is_the_callers(void **state)
+{
+    struct scratch *scratch = *state;
+    struct byre_store *store = NULL, *writer = NULL;
+    uint64_t length;
+    uint32_t kind;
+
+    write_pattern(scratch->fd, 10000, 0);
+    assert_int_equal(lseek(scratch->fd, 5, SEEK_SET), 5);
+    assert_int_equal(file_store_open_fd(scratch->fd, &store, NULL), BYRE_OK);
+    assert_int_equal(store_extent(store, 0, 10000, &kind, &length, NULL),
+                     BYRE_OK);
+    assert_int_equal(
+        file_store_lock(store, FILE_LOCK_READ, FILE_LOCK_WRITE, "it", NULL),
+        BYRE_OK);
+    assert_int_equal(lseek(scratch->fd, 0, SEEK_CUR), 5);
+
+    assert_int_equal(
+        file_store_open(scratch->path, FILE_STORE_WRITE, &writer, NULL),
+        BYRE_OK);
+    assert_int_equal(file_store_lock(writer, FILE_LOCK_WRITE, 0, "it", NULL),
+                     BYRE_E_LOCKED);
+    byre_store_unref(writer);
+    byre_store_unref(store);
+
+    assert_int_equal(
+        file_store_open(scratch->path, FILE_STORE_WRITE, &writer, NULL),
+        BYRE_OK);
+    assert_int_equal(file_store_lock(writer, FILE_LOCK_WRITE, 0, "it", NULL),
+                     BYRE_OK);
+    byre_store_unref(writer);
+}
+
+/* Direct I/O goes on through the page cache where a piece is not aligned. */
+static void test_file_direct_unaligned(void **state)
+{
+    struct scratch *scratch = *state;
+    struct byre_store *store = NULL;
+    uint8_t got[6], *page = NULL;
+
+    assert_int_equal(posix_memalign((void **)&page, 4096, 8192), 0);
+    memset(page, 'a', 8192);
+    assert_int_equal(file_store_open(scratch->path,
+                                     FILE_STORE_WRITE | FILE_STORE_DIRECT,
+                                     &store, NULL),
+                     BYRE_OK);
+    assert_int_equal(store_write(store, 0, page, 8192, NULL), BYRE_OK);
+    assert_int_equal(store_write(store, 8191, "xyz", 3, NULL), BYRE_OK);
+    assert_int_equal(store_write(store, 4096, page, 4094, NULL), BYRE_OK);
+    assert_int_equal(store_read(store, 8189, got, 6, NULL), BYRE_OK);
+    assert_memory_equal(got, "aaxyz", 6);
+    byre_store_unref(store);
+    free(page);
 }
 
 /* Neither is a disk; reading from them would block or fail later. */
@@ -355,12 +404,19 @@ static void test_file_locks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FILE_TEST(test_file_ends),          FILE_TEST(test_file_extents),
-        FILE_TEST(test_file_writes),        FILE_TEST(test_file_read_only),
-        FILE_TEST(test_file_create),        FILE_TEST(test_file_kinds),
-        FILE_TEST(test_file_duplicates_fd), FILE_TEST(test_file_identity),
-        FILE_TEST(test_file_direct),        FILE_TEST(test_file_block_device),
+        FILE_TEST(test_file_ends),
+        FILE_TEST(test_file_extents),
+        FILE_TEST(test_file_writes),
+        FILE_TEST(test_file_read_only),
+        FILE_TEST(test_file_create),
+        FILE_TEST(test_file_kinds),
+        FILE_TEST(test_file_duplicates_fd),
+        FILE_TEST(test_file_identity),
+        FILE_TEST(test_file_direct),
+        FILE_TEST(test_file_block_device),
         FILE_TEST(test_file_locks),
+        FILE_TEST(test_file_descriptor_is_the_callers),
+        FILE_TEST(test_file_direct_unaligned),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
