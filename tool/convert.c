@@ -57,8 +57,8 @@ static const struct option_spec convert_options[] = {
       "(4k); 0: no holes" },
     { 'm', "parallel", "N", "copy with so many threads, 1 to 16" },
     { 'W', "oob-writes", NULL, "write out of order; it always does" },
-    { 'C', "copy-range-offloading", NULL, "let the system copy where it can; "
-      "it always does" },
+    { 'C', "copy-range-offloading", NULL, "taken as in qemu-img; has no "
+      "effect" },
     { 'r', "rate-limit", "RATE", "at most so many bytes a second" },
     { 't', "target-cache", "CACHE", "none, directsync, writeback, "
       "writethrough or unsafe" },

@@ -133,6 +133,55 @@ static void test_classes(void **state)
     builder_done(&b);
 }
 
+/* Subclusters have classes of their own, and read as each of them says. */
+static void test_subcluster_classes(void **state)
+{
+    static const struct {
+        uint32_t cluster_class;
+        uint64_t subclusters;
+        int byte; /* -1: reading fails */
+    } want[] = {
+        { BYRE_CLASS_NORMAL, 2, 0x20 },    { BYRE_CLASS_ZERO_ALLOCATED, 3, 0 },
+        { BYRE_CLASS_RESERVED, 27, 0 },    { BYRE_CLASS_ZERO_PLAIN, 1, 0 },
+        { BYRE_CLASS_UNALLOCATED, 31, 0 }, { BYRE_CLASS_INVALID, 32, -1 },
+    };
+    const uint64_t subcluster = BUILDER_CLUSTER / QCOW2_SUBCLUSTERS;
+    struct byre_extent extents[16];
+    struct builder b;
+    struct byre *img;
+    size_t count = 0;
+
+    (void)state;
+    builder_init(&b, 3);
+    b.header.incompatible = QCOW2_INCOMPAT_EXTENDED_L2;
+    builder_data(&b, 0, 0, 0x20); /* for its bytes; the entry is below */
+    be64_put(b.bytes + BUILDER_L2, BUILDER_FIRST_DATA | QCOW2_ENTRY_COPIED);
+    be64_put(b.bytes + BUILDER_L2 + 8, UINT64_C(0x1c) << 32 | 0x3);
+    be64_put(b.bytes + BUILDER_L2 + 16, 0);
+    be64_put(b.bytes + BUILDER_L2 + 24, UINT64_C(0x1) << 32);
+    be64_put(b.bytes + BUILDER_L2 + 32, 0);
+    be64_put(b.bytes + BUILDER_L2 + 40, 0x80);
+    img = open_built(&b, NULL);
+    assert_int_equal(byre_extents(img, 0, 3 * BUILDER_CLUSTER,
+                                  BYRE_EXTENTS_CLASSES, extents, 16, &count,
+                                  NULL),
+                     BYRE_OK);
+    assert_int_equal(count, sizeof(want) / sizeof(want[0]));
+    for (size_t i = 0; i < count; i++) {
+        uint8_t bytes[2] = { 0xee, 0xee };
+        const int r = byre_read(img, extents[i].offset + extents[i].length - 2,
+                                bytes, 2, NULL);
+
+        assert_int_equal(extents[i].cluster_class, want[i].cluster_class);
+        assert_int_equal(extents[i].length, want[i].subclusters * subcluster);
+        assert_int_equal(r, want[i].byte < 0 ? BYRE_E_CORRUPT : BYRE_OK);
+        if (r == BYRE_OK)
+            assert_true(bytes[0] == want[i].byte && bytes[1] == want[i].byte);
+    }
+    byre_close(img, NULL);
+    builder_done(&b);
+}
+
 /* An entry the format forbids is a class of its own, and an error to read. */
 static void test_invalid_entries(void **state)
 {
@@ -404,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_of_any_alignment),
         cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_subcluster_classes),
         cmocka_unit_test(test_invalid_entries),
         cmocka_unit_test(test_names_need_permission),
         cmocka_unit_test(test_the_gate_is_asked),
