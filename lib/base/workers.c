@@ -4,29 +4,54 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Address space is limited to 1 GiB in many clouds; the default stack is 8 MiB.
  */
 #define STACK_BYTES (256 * 1024)
 
+#define ADDRESS_BYTES_PER_THREAD (UINT64_C(128) << 20)
+
 struct task {
     void (*work)(void *user);
     void *user;
 };
 
-unsigned workers_default_count(void)
+static unsigned processors(void)
 {
     cpu_set_t set;
-    int count;
+    long count;
 
     /* The set is too small for the largest machines; then all count. */
     count = sched_getaffinity(0, sizeof(set), &set) == 0
                 ? CPU_COUNT(&set)
-                : (int)sysconf(_SC_NPROCESSORS_ONLN);
+                : sysconf(_SC_NPROCESSORS_ONLN);
     if (count < 1)
         return 1;
     return count > WORKERS_MAX ? WORKERS_MAX : (unsigned)count;
+}
+
+/* Each thread may bring an arena of the allocator's, 64 MiB of addresses. */
+static unsigned fitting_address_space(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur / ADDRESS_BYTES_PER_THREAD > WORKERS_MAX)
+        return WORKERS_MAX;
+    if (limit.rlim_cur < ADDRESS_BYTES_PER_THREAD)
+        return 1;
+    return (unsigned)(limit.rlim_cur / ADDRESS_BYTES_PER_THREAD);
+}
+
+unsigned workers_default_count(void)
+{
+    const unsigned count = processors();
+    const unsigned fitting = fitting_address_space();
+
+    return count < fitting ? count : fitting;
 }
 
 static void *run_task(void *user)

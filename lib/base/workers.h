@@ -8,7 +8,10 @@
 /* More than this many threads pay for nobody. */
 #define WORKERS_MAX 64
 
-/* The processors this process may use, at least 1, at most WORKERS_MAX. */
+/*
+ * The processors this process may use, at least 1, at most WORKERS_MAX; fewer
+ * where its address space is limited.
+ */
 unsigned workers_default_count(void);
 
 /*

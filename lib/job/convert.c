@@ -384,11 +384,9 @@ static void copy_pieces(void *user)
     void *buf;
     int r;
 
-    if (posix_memalign(&buf, BUFFER_ALIGNMENT, PIECE_BYTES) != 0) {
-        record_failure(convert, fail_nomem(&error, "a buffer", PIECE_BYTES),
-                       &error);
+    /* One worker with a buffer does it all; convert_run() sees if none had. */
+    if (posix_memalign(&buf, BUFFER_ALIGNMENT, PIECE_BYTES) != 0)
         return;
-    }
 
     for (;;) {
         r = next_piece(convert, &piece, &error);
@@ -426,6 +424,8 @@ static int convert_run(struct byre_job *job, struct byre_error *err)
     workers_run(workers, copy_pieces, convert);
 
     r = convert->status;
+    if (r == BYRE_OK && find_source(convert))
+        r = fail_nomem(&convert->error, "a buffer", PIECE_BYTES);
     if (r == BYRE_OK && (convert->opts.flags & BYRE_CONVERT_NO_SYNC) == 0)
         r = target_sync(&convert->target, &convert->error);
     target_close(&convert->target, r < 0);
