@@ -70,9 +70,9 @@ static int check_given(const struct request *request, const struct node *given,
     const char *format = locate_format(given);
 
     if (request->stored)
-        return fail(err, BYRE_E_POLICY,
-                    "the stored name of '%s' has a '%s' of its own, '%s', and "
-                    "opening it is not allowed",
+        return fail(err, BYRE_E_UNSUPPORTED,
+                    "the stored name of '%s' has a '%s' of its own, '%s', "
+                    "which is not followed",
                     request->name, key, node_path(given));
     if (strcmp(key, "data-file") == 0 && format != NULL &&
         strcmp(format, "raw") != 0)
