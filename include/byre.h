@@ -95,6 +95,15 @@ struct byre_error {
     char message[BYRE_ERROR_MESSAGE_SIZE]; /* one line, no newline, no period */
 };
 
+/*
+ * Makes text that may come from an image fit for a terminal or a log, in place:
+ * every byte becomes a question mark that is part of a control character, of
+ * one that breaks lines or turns the direction of writing, or of no valid
+ * UTF-8. Messages in struct byre_error have been through it; names and other
+ * strings that the library returns are as the image has them.
+ */
+BYRE_API void byre_text_make_plain(char *text);
+
 /* ---- Stores: where bytes live ---- */
 
 struct byre_store;

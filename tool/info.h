@@ -13,6 +13,6 @@
 json_t *info_json(struct byre *img, struct byre_error *err);
 
 /* Prints a description on stdout, its child nodes indented behind it. */
-void info_print_human(const json_t *node);
+void info_print_human(json_t *node);
 
 #endif /* TOOL_INFO_H */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -162,11 +163,33 @@ static void print_child(const json_t *child)
     print_title(json_object_get(child, "info"), INDENT, true);
 }
 
-void info_print_human(const json_t *node)
+/* Names come from the image; nothing in them reaches a terminal as a command.
+ */
+static void make_plain(json_t *value)
+{
+    const char *key;
+    json_t *part;
+    size_t index;
+
+    if (json_is_string(value)) {
+        char *text = strdup(json_string_value(value));
+
+        if (text != NULL) {
+            byre_text_make_plain(text);
+            json_string_set(value, text);
+        }
+        free(text);
+    }
+    json_object_foreach(value, key, part) make_plain(part);
+    json_array_foreach(value, index, part) make_plain(part);
+}
+
+void info_print_human(json_t *node)
 {
     const json_t *children = json_object_get(node, "children");
     const json_t *specific = json_object_get(node, "format-specific");
 
+    make_plain(node);
     print_title(node, 0, false);
     if (json_is_true(json_object_get(node, "encrypted")))
         printf("encrypted: yes\n");

@@ -6,10 +6,12 @@
  * formats of backing files are probed, and convert does not wait for its bytes
  * to be durable.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <byre.h>
 
@@ -106,6 +108,20 @@ static int run(const struct tool *tool, int argc, char **argv)
     return verb->run(tool, argc - i, argv + i);
 }
 
+/*
+ * Standard descriptors that are closed would be given to the next file that is
+ * opened, and messages written into it: into an image.  What stands in for them
+ * fails like a closed one.
+ */
+static void keep_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            _exit(EXIT_FAILURE);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct tool tool = { .name = "byre" };
@@ -115,6 +131,7 @@ int main(int argc, char **argv)
 
     if (strcmp(slash != NULL ? slash + 1 : path, "qemu-img") == 0)
         tool = (struct tool){ .name = "qemu-img", .as_qemu_img = true };
+    keep_standard_descriptors();
     /* A reader that goes away is an error to tell of, not a silent end. */
     signal(SIGPIPE, SIG_IGN);
     status = run(&tool, argc, argv);

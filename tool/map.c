@@ -128,6 +128,17 @@ static void print_json(struct map_output *output)
     output->started = true;
 }
 
+static void print_row(const struct byre_extent *extent)
+{
+    char *file = strdup(extent->file);
+
+    if (file != NULL)
+        byre_text_make_plain(file);
+    printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", extent->offset,
+           extent->length, extent->host_offset, file != NULL ? file : "?");
+    free(file);
+}
+
 static bool print_human(struct map_output *output)
 {
     const struct byre_extent *extent = &output->pending;
@@ -140,9 +151,7 @@ static bool print_human(struct map_output *output)
         return false;
     }
     if ((extent->flags & BYRE_EXTENT_ZERO) == 0)
-        printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n",
-               extent->offset, extent->length, extent->host_offset,
-               extent->file);
+        print_row(extent);
     return true;
 }
 

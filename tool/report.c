@@ -4,6 +4,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include <byre.h>
+
+/* A message of the library, and two paths. */
+#define MOST_LINE_BYTES 10240
+
 static void report_line(const struct tool *tool, const char *format,
                         va_list arguments)
     __attribute__((format(printf, 2, 0)));
@@ -11,11 +16,13 @@ static void report_line(const struct tool *tool, const char *format,
 static void report_line(const struct tool *tool, const char *format,
                         va_list arguments)
 {
+    char line[MOST_LINE_BYTES];
+
+    vsnprintf(line, sizeof(line), format, arguments);
+    byre_text_make_plain(line);
     /* Where both lead to one place, the message comes behind its cause. */
     fflush(stdout);
-    fprintf(stderr, "%s: ", tool->name);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    fprintf(stderr, "%s: %s\n", tool->name, line);
 }
 
 void report(const struct tool *tool, const char *format, ...)

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text.h"
-
 static void error_set(struct byre_error *err, int code, int sys_errno,
                       uint64_t offset, const char *format, va_list args)
     BYRE_PRINTF(5, 0);
@@ -29,7 +27,7 @@ static void error_set(struct byre_error *err, int code, int sys_errno,
               args);
     strcat(err->message,
            err->message[0] != '\0' ? reason : reason + strspn(reason, ": "));
-    text_make_plain(err->message);
+    byre_text_make_plain(err->message);
 }
 
 int fail(struct byre_error *err, int code, const char *format, ...)
@@ -93,5 +91,5 @@ void error_prefix(struct byre_error *err, const char *format, ...)
     memmove(err->message + prefix_bytes + 2, err->message, kept + 1);
     memcpy(err->message, prefix, prefix_bytes);
     memcpy(err->message + prefix_bytes, ": ", 2);
-    text_make_plain(err->message);
+    byre_text_make_plain(err->message);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/text.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "byre.h"
 
 /*
  * Decodes the character at `p`: its length in bytes, and the code point; 0 if
@@ -41,7 +41,7 @@ static bool is_plain(uint32_t c)
     return !control && !breaks_line && !turns;
 }
 
-void text_make_plain(char *text)
+void byre_text_make_plain(char *text)
 {
     uint8_t *p = (uint8_t *)text;
 

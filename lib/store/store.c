@@ -102,7 +102,7 @@ int store_get_size(struct byre_store *store, uint64_t *ret_size_bytes,
                    struct byre_error *err)
 {
     struct byre_error scratch;
-    uint64_t size;
+    uint64_t size = 0;
     int r;
 
     r = store->ops.get_size(store->user, &size, error_or(err, &scratch));
@@ -123,7 +123,7 @@ static int extent_by_size(struct byre_store *store, uint64_t offset,
                           uint64_t length, uint32_t *ret_kind,
                           uint64_t *ret_length, struct byre_error *err)
 {
-    uint64_t size;
+    uint64_t size = 0;
     int r;
 
     r = store_get_size(store, &size, err);

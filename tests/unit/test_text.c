@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "base/text.h"
+#include "byre.h"
 
 /* clang-format off */
 static const struct { const char *given, *want; } cases[] = {
@@ -39,7 +39,7 @@ static void test_make_plain(void **state)
         char text[64];
 
         strcpy(text, cases[i].given);
-        text_make_plain(text);
+        byre_text_make_plain(text);
         assert_string_equal(text, cases[i].want);
     }
 }
