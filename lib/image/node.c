@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "image/node.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ void node_free(struct node *node)
     free(node->driver);
     free(node->filename);
     free(node->key_secret);
+    free(node->encrypt_format);
     free(node);
 }
 
@@ -101,26 +103,53 @@ static int take_text(const json_t *value, const char *key, char **to,
     return set_text(to, json_string_value(value), err);
 }
 
-/* Numbers come as such, or as the text of a command line. */
+/* The power of two a size's suffix stands for, as QEMU's; -1: none. */
+static int suffix_bits(const char *suffix)
+{
+    static const char letters[] = "bKMGTPE";
+    const char upper = (char)(suffix[0] == 'b' ? 'b' : toupper(suffix[0]));
+    const char *found;
+
+    if (suffix[0] == '\0')
+        return 0;
+    found = strchr(letters, upper);
+    return found != NULL && suffix[1] == '\0' ? (int)(found - letters) * 10
+                                              : -1;
+}
+
+/* "4096", "0x1000" or "4k": the text of a command line. */
+static bool parse_size(const char *text, uint64_t *ret_bytes)
+{
+    unsigned long long number;
+    char *end;
+    int bits;
+
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    number = strtoull(text, &end,
+                      text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10);
+    bits = suffix_bits(end);
+    if (errno != 0 || bits < 0 || number > UINT64_MAX >> bits)
+        return false;
+    *ret_bytes = (uint64_t)number << bits;
+    return true;
+}
+
+/* Numbers come as such, or as text. */
 static int take_number(const json_t *value, const char *key, uint64_t *to,
                        struct byre_error *err)
 {
     const char *text = json_string_value(value);
-    unsigned long long number = 0;
-    char *end = NULL;
 
     if (json_is_integer(value) && json_integer_value(value) >= 0) {
         *to = (uint64_t)json_integer_value(value);
         return BYRE_OK;
     }
-    errno = 0;
-    if (text != NULL && text[0] >= '0' && text[0] <= '9')
-        number = strtoull(text, &end, 10);
-    if (end == NULL || *end != '\0' || errno != 0)
-        return fail(err, BYRE_E_INVALID,
-                    "json: name: '%s' must be a number of bytes", key);
-    *to = number;
-    return BYRE_OK;
+    if (text != NULL && parse_size(text, to))
+        return BYRE_OK;
+    return fail(err, BYRE_E_INVALID,
+                "json: name: '%s' must be a number of bytes", key);
 }
 
 static int take_encrypt(struct node *node, const json_t *value,
@@ -138,7 +167,9 @@ static int take_encrypt(struct node *node, const json_t *value,
     {
         if (strcmp(key, "key-secret") == 0)
             r = take_text(member, key, &node->key_secret, err);
-        else if (strcmp(key, "format") != 0)
+        else if (strcmp(key, "format") == 0)
+            r = take_text(member, key, &node->encrypt_format, err);
+        else
             r = fail(err, BYRE_E_INVALID,
                      "json: name: '%s' is not known in 'encrypt'", key);
         if (r < 0)
@@ -272,6 +303,17 @@ static int check_node(const struct node *node, const char *where,
     if (node->filename != NULL && driver != NULL && is_format(driver))
         return fail(err, BYRE_E_INVALID,
                     "json: name: the driver '%s' needs a 'file'", driver);
+    if (node->encrypt_format != NULL &&
+        strcmp(node->encrypt_format, "aes") != 0 &&
+        strcmp(node->encrypt_format, "luks") != 0)
+        return fail(err, BYRE_E_INVALID,
+                    "json: name: the encryption format '%s' is not known; "
+                    "there are aes and luks",
+                    node->encrypt_format);
+    if (node->window_bytes != BYRE_NO_OFFSET && node->window_bytes % 512 != 0)
+        return fail(err, BYRE_E_INVALID,
+                    "json: name: 'size' is %llu, no multiple of 512",
+                    (unsigned long long)node->window_bytes);
     if (!is_raw && (node->offset != 0 || node->window_bytes != BYRE_NO_OFFSET))
         return fail(err, BYRE_E_INVALID,
                     "json: name: 'offset' and 'size' belong to the driver raw");

@@ -22,6 +22,7 @@ struct node {
     struct node *data_file; /* instead of the name in the image */
     bool no_backing;        /* "backing": null */
     char *key_secret;       /* "encrypt": {"key-secret": ...} */
+    char *encrypt_format;   /* "aes" or "luks"; NULL: not given */
     uint64_t offset;        /* of a raw node's window */
     uint64_t window_bytes;  /* BYRE_NO_OFFSET: to the end */
 };

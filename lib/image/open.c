@@ -140,14 +140,34 @@ bool chain_uses_file(const struct byre *img,
 
 /* ---- From a store to a disk ---- */
 
+/* What a name says of the encryption must be so. */
+static int check_encryption(const struct request *request,
+                            const struct engine *engine, struct byre_error *err)
+{
+    static const char *const formats[] = {
+        [BYRE_ENCRYPTION_NONE] = "none",
+        [BYRE_ENCRYPTION_AES] = "aes",
+        [BYRE_ENCRYPTION_LUKS] = "luks",
+    };
+    const char *said =
+        request->node != NULL ? request->node->encrypt_format : NULL;
+
+    if (said == NULL || strcmp(said, formats[engine->encryption]) == 0)
+        return BYRE_OK;
+    return fail(err, BYRE_E_INVALID,
+                "the encryption is '%s', but the options say '%s'",
+                formats[engine->encryption], said);
+}
+
 static int unlock(const struct request *request, struct byre *img,
                   struct byre_error *err)
 {
     struct secret secret;
     int r;
 
-    if (img->engine->encryption == BYRE_ENCRYPTION_NONE)
-        return BYRE_OK;
+    r = check_encryption(request, img->engine, err);
+    if (r < 0 || img->engine->encryption == BYRE_ENCRYPTION_NONE)
+        return r;
 
     r = secret_get(request->opts,
                    request->node != NULL ? request->node->key_secret : NULL,

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "crypto/hash.h"
 
-/* A pipe is a file too: passphrases often come from one. */
+/* A pipe is a file too, and gives its bytes once. */
 static int read_all(int fd, const char *path, struct secret *secret,
                     struct byre_error *err)
 {

@@ -28,6 +28,12 @@ struct accepted {
 
 /* clang-format off */
 static const struct accepted accepted[] = {
+    { "json:{\"driver\":\"raw\",\"offset\":\"0x200\",\"size\":\"1M\",\"file.filename\":\"x\"}",
+      "raw", "x", NULL, 512, 1048576, false,
+      "json:{\"offset\": 512, \"driver\": \"raw\", \"size\": 1048576, \"file\": {\"driver\": \"file\", \"filename\": \"x\"}}" },
+    { "json:{\"driver\":\"raw\",\"offset\":\"1536b\",\"size\":\"2k\",\"file.filename\":\"x\"}",
+      "raw", "x", NULL, 1536, 2048, false,
+      "json:{\"offset\": 1536, \"driver\": \"raw\", \"size\": 2048, \"file\": {\"driver\": \"file\", \"filename\": \"x\"}}" },
     { "disk.img", NULL, "disk.img", NULL, 0, BYRE_NO_OFFSET, false, NULL },
     { "./a:b", NULL, "./a:b", NULL, 0, BYRE_NO_OFFSET, false, NULL },
     { "dir/a:b", NULL, "dir/a:b", NULL, 0, BYRE_NO_OFFSET, false, NULL },
@@ -74,6 +80,10 @@ static const struct { const char *name; int code; const char *message; } refused
     { "json:{\"driver\":\"raw\",\"offset\":\"99999999999999999999\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'offset' must be a number" },
     { "json:{\"driver\":\"raw\",\"driver\":\"qcow2\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "json: name" },
     { "json:{\"file\":{\"filename\":\"x\"},\"file.filename\":\"y\"}", BYRE_E_INVALID, "given twice" },
+    { "json:{\"driver\":\"raw\",\"offset\":\"1x\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'offset' must be a number" },
+    { "json:{\"driver\":\"raw\",\"offset\":\"16E\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'offset' must be a number" },
+    { "json:{\"driver\":\"raw\",\"size\":\"1000\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'size' is 1000, no multiple of 512" },
+    { "json:{\"driver\":\"qcow2\",\"encrypt.format\":\"rot13\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "encryption format 'rot13' is not known" },
     { "json:{\"driver\":1}", BYRE_E_INVALID, "'driver' must be a string" },
     { "json:{\"driver\":\"qcow2\",\"encrypt\":1}", BYRE_E_INVALID, "'encrypt' must be an object" },
     { "json:{\"driver\":\"qcow2\",\"encrypt.x\":\"1\"}", BYRE_E_INVALID, "'x' is not known in 'encrypt'" },

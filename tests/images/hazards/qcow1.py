@@ -71,6 +71,14 @@ def tables():
     top.l1[0] = (1 << 64) - 512
     odd = Qcow1(SIZE).data(0, content)
     return [
+        accepted("v1-clusters-apart",
+                 "Two neighbours on the disk lie apart in the file.",
+                 Qcow1(SIZE).data(1, b"w" * CLUSTER).data(0, content).build(),
+                 content + b"w" * CLUSTER + zeroes(SIZE - 2 * CLUSTER)),
+        Case("v1-snapshot", "Somebody asks for a snapshot, and there are none.",
+             Qcow1(SIZE).build())
+        .fails("convert -l x -O raw image out.raw", "version 1",
+               "no snapshots"),
         accepted("v1-l1-past-end", "The L1 table lies past the end: zeroes.",
                  forced(l1_offset=1 << 40), zeroes(SIZE)),
         refused("v1-l1-offset-overflow",

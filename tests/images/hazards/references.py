@@ -159,6 +159,12 @@ def protocols():
                    backed(b'json:{"driver":"throttle","file":{"driver":"file",'
                           b'"filename":"base"}}', b"raw"),
                    "driver 'throttle'"),
+        Case("backing-json-driver",
+             "A json: name and the recorded format differ: the name decides.",
+             backed(b'json:{"driver":"raw","file.filename":"base"}', b"qcow2",
+                    size=4096),
+             base=Qcow2(MIB).build())
+        .reads(Qcow2(MIB).build()[:4096]),
         Case("backing-json-data-file",
              "A json: name gives the backing file a data file of its own.",
              backed(b'json:{"driver":"qcow2","file.filename":"base",'
@@ -221,6 +227,10 @@ def data_files():
     packed = data_file()
     packed.compressed(0, deflate(content))
     return [
+        Case("data-file-zero-elsewhere",
+             "A zero entry reserves another place in the data file than its own.",
+             data_file().map(2, CLUSTER | COPIED | 1).build(), data=zeroes(MIB))
+        .run(INFO).fails(CONVERT, "L2 entry", "data file"),
         Case("data-file-elsewhere",
              "An entry points elsewhere in the data file than its own place.",
              shifted.build(), data=content + zeroes(MIB - CLUSTER))
