@@ -20,7 +20,7 @@ int verb_parse(const struct tool *tool, const struct verb *verb, int argc,
         const int id = options_next(tool, verb->name, verb->options, argc, argv,
                                     &argument);
         int status = PARSE_ON;
-        int taken;
+        enum image_option taken;
 
         if (id == OPTION_END)
             return PARSE_ON;
@@ -31,9 +31,11 @@ int verb_parse(const struct tool *tool, const struct verb *verb, int argc,
             return EXIT_SUCCESS;
         }
         taken = image_options_take(image, tool, id, argument);
-        if (taken < 0)
+        if (taken == IMAGE_OPTION_BAD)
             return EXIT_FAILURE;
-        if (taken == 0)
+        if (taken == IMAGE_OPTION_HELP)
+            return EXIT_SUCCESS;
+        if (taken == IMAGE_OPTION_NONE)
             status = take(tool, id, argument, request);
         if (status != PARSE_ON)
             return status;

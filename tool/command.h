@@ -35,7 +35,7 @@ typedef int verb_take_option(const struct tool *tool, int id,
 
 /*
  * Takes all options of a command line: those that verbs share into `image`, the
- * rest by `take`; --help is printed.  Returns PARSE_ON, with the operands at
+ * rest by `take`; help is printed.  Returns PARSE_ON, with the operands at
  * argv[optind], or the exit status.
  */
 int verb_parse(const struct tool *tool, const struct verb *verb, int argc,

@@ -422,6 +422,10 @@ static int copy(const struct tool *tool, struct convert_request *request,
     struct byre_job *job = NULL;
     struct byre_error err;
     struct salvage salvage = { .tool = tool };
+    const struct reservation reservation = {
+        .existed = target_exists(target),
+        .sync = (request->job.flags & BYRE_CONVERT_NO_SYNC) == 0,
+    };
     FILE *stream = NULL;
     int r;
 
@@ -442,7 +446,7 @@ static int copy(const struct tool *tool, struct convert_request *request,
     if (r < 0)
         report(tool, "%s", err.message);
     else if (request->target.preallocation == PREALLOCATION_FALLOC &&
-             !target_reserve(tool, target))
+             !target_reserve(tool, target, &reservation))
         r = BYRE_E_IO;
     byre_job_free(job);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -41,7 +41,6 @@ struct byre *image_open(const struct tool *tool,
     opts.flags = flags | (options->shared ? BYRE_OPEN_SHARED : 0) |
                  (options->probe_backing ? BYRE_OPEN_PROBE_BACKING : 0);
     opts.format = format;
-    opts.passphrase_file = options->passphrase_file;
     opts.get_secret = secrets_get;
     opts.user = (void *)&options->secrets;
     if (snapshot != NULL) {

@@ -219,7 +219,7 @@ static bool collect(const struct tool *tool, const struct info_request *request,
         format = recorded = next_format;
         /* What was said of the top image does not go for those below it. */
         options.as_options = false;
-        options.passphrase_file = NULL;
+        options.secrets.passphrase_file = NULL;
         more = name != NULL;
     }
     free(name);

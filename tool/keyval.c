@@ -53,7 +53,8 @@ json_t *keyval_parse(const char *text, const char *implied_key,
                      char message[KEYVAL_MESSAGE_SIZE])
 {
     json_t *object = json_object();
-    char *element = malloc(strlen(text) + 1);
+    const size_t element_size = strlen(text) + 1;
+    char *element = malloc(element_size);
     bool good = object != NULL && element != NULL;
 
     snprintf(message, KEYVAL_MESSAGE_SIZE, "out of memory");
@@ -63,6 +64,8 @@ json_t *keyval_parse(const char *text, const char *implied_key,
         good = store_element(object, element, implied_key, message);
         implied_key = NULL;
     }
+    if (element != NULL)
+        explicit_bzero(element, element_size); /* it may have held a secret */
     free(element);
     if (good)
         return object;

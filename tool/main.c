@@ -134,6 +134,8 @@ int main(int argc, char **argv)
     keep_standard_descriptors();
     /* A reader that goes away is an error to tell of, not a silent end. */
     signal(SIGPIPE, SIG_IGN);
+    /* So is a limit on the size of files: what was made is then removed. */
+    signal(SIGXFSZ, SIG_IGN);
     status = run(&tool, argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         report(&tool, "Cannot write to standard output");

@@ -117,41 +117,64 @@ void image_options_done(struct image_options *options)
     secrets_done(&options->secrets);
 }
 
-static int take_object(struct image_options *options, const struct tool *tool,
-                       const char *argument)
+/* Prints what there is to say to "help" or "secret,help". */
+static bool print_object_help(const char *argument)
 {
-    char message[SECRETS_MESSAGE_SIZE];
-    const bool taken = secrets_add(&options->secrets, argument, message);
-
-    if (!taken)
-        report(tool, "%s", message);
-    return taken ? 1 : -1;
+    if (strcmp(argument, "help") == 0 || strcmp(argument, "?") == 0)
+        printf("List of user creatable objects:\n"
+               "  secret\n");
+    else if (strcmp(argument, "secret,help") == 0 ||
+             strcmp(argument, "secret,?") == 0)
+        printf("secret options:\n"
+               "  data=<string>\n"
+               "  file=<string>\n"
+               "  format=<string>        - raw (the default) or base64\n"
+               "  id=<string>\n");
+    else
+        return false;
+    return true;
 }
 
-int image_options_take(struct image_options *options, const struct tool *tool,
-                       int id, const char *argument)
+static enum image_option take_object(struct image_options *options,
+                                     const struct tool *tool,
+                                     const char *argument)
+{
+    char message[SECRETS_MESSAGE_SIZE];
+
+    if (print_object_help(argument))
+        return IMAGE_OPTION_HELP;
+    if (secrets_add(&options->secrets, argument, message))
+        return IMAGE_OPTION_TAKEN;
+    report(tool, "%s", message);
+    return IMAGE_OPTION_BAD;
+}
+
+enum image_option image_options_take(struct image_options *options,
+                                     const struct tool *tool, int id,
+                                     const char *argument)
 {
     switch (id) {
     case 'f':
         options->format = argument;
-        return 1;
+        break;
     case 'U':
         options->shared = true;
-        return 1;
+        break;
     case OPTION_IMAGE_OPTS:
         options->as_options = true;
-        return 1;
+        break;
     case OPTION_OBJECT:
         return take_object(options, tool, argument);
     case OPTION_PASSPHRASE_FILE:
-        options->passphrase_file = argument;
-        return 1;
+        options->secrets.passphrase_file = argument;
+        break;
     case OPTION_PROBE_BACKING:
         options->probe_backing = true;
-        return 1;
+        break;
     default:
-        return 0;
+        return IMAGE_OPTION_NONE;
     }
+    return IMAGE_OPTION_TAKEN;
 }
 
 bool output_is_json(const struct tool *tool, const char *argument,

@@ -50,12 +50,11 @@ void options_print(const struct option_spec *specs);
 /* ---- What every verb takes about the images it opens ---- */
 
 struct image_options {
-    const char *format; /* -f; NULL: probed */
-    bool as_options;    /* --image-opts: names are key=value lists */
-    bool probe_backing; /* --probe-backing */
-    bool shared;        /* -U */
-    const char *passphrase_file;
-    struct secrets secrets; /* --object secret */
+    const char *format;     /* -f; NULL: probed */
+    bool as_options;        /* --image-opts: names are key=value lists */
+    bool probe_backing;     /* --probe-backing */
+    bool shared;            /* -U */
+    struct secrets secrets; /* --object secret and --passphrase-file */
 };
 
 /* The rows of the options that image_options_take() knows, except -f. */
@@ -66,7 +65,7 @@ struct image_options {
     { OPTION_OBJECT, "object", "OBJDEF",                                       \
       "a secret: secret,id=ID,file=NAME or secret,id=ID,data=TEXT" },          \
     { OPTION_PASSPHRASE_FILE, "passphrase-file", "NAME",                       \
-      "all bytes of this file are the passphrase of the image" },              \
+      "all bytes of this file are the passphrase of images" },                 \
     { OPTION_PROBE_BACKING, "probe-backing", NULL,                             \
       "guess the format of a backing file that records none" },                \
     { 'U', "force-share", NULL,                                                \
@@ -77,15 +76,24 @@ struct image_options {
 /* Fresh options with the defaults of the name the program runs under. */
 void image_options_init(struct image_options *options, const struct tool *tool);
 
-/* Frees what image_options_take() collected; secrets are overwritten. */
+/* Frees what image_options_take() collected, see struct secrets. */
 void image_options_done(struct image_options *options);
 
+enum image_option {
+    IMAGE_OPTION_NONE,
+    IMAGE_OPTION_TAKEN,
+    IMAGE_OPTION_HELP,
+    IMAGE_OPTION_BAD
+};
+
 /*
- * Takes the option `id` if it is one of the shared ones or -f.  Returns 1 if
- * it was taken, 0 if it is not one of these, -1 after a message.
+ * Takes the option `id` if it is one of the shared ones or -f.  Returns
+ * IMAGE_OPTION_NONE if it is not one of these, IMAGE_OPTION_BAD after a
+ * message, IMAGE_OPTION_HELP if it asked for help, which was printed.
  */
-int image_options_take(struct image_options *options, const struct tool *tool,
-                       int id, const char *argument);
+enum image_option image_options_take(struct image_options *options,
+                                     const struct tool *tool, int id,
+                                     const char *argument);
 
 /* What --output= says.  Returns false after a message. */
 bool output_is_json(const struct tool *tool, const char *argument,

@@ -3,13 +3,14 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <time.h>
 
 /* How often a shown progress is brought up to date. */
 #define TICK_NSEC 100000000L
 
-/* Tells the watching thread that the job has ended. */
+/* Makes the watching thread look whether the job has ended. */
 #define SIGNAL_ENDED SIGUSR2
 
 struct watch {
@@ -17,6 +18,7 @@ struct watch {
     FILE *stream;
     sigset_t signals;
     pthread_t thread;
+    atomic_bool ended; /* anybody can send the signal, so this decides */
     bool canceled;
     double shown; /* percent, as it was last printed */
 };
@@ -83,14 +85,16 @@ static void *watch_job(void *argument)
             watch->stream != NULL ? sigtimedwait(&watch->signals, NULL, &tick)
                                   : sigwaitinfo(&watch->signals, NULL);
 
-        if (signal_number == SIGNAL_ENDED)
-            return NULL;
-        if (signal_number == SIGUSR1)
+        if (signal_number == SIGNAL_ENDED) {
+            if (atomic_load(&watch->ended))
+                return NULL;
+        } else if (signal_number == SIGUSR1) {
             show(stderr, percent_done(watch->job), '\n');
-        else if (signal_number > 0)
+        } else if (signal_number > 0) {
             cancel(watch, signal_number);
-        else if (watch->stream != NULL)
+        } else if (watch->stream != NULL) {
             show_if_moved(watch);
+        }
     }
 }
 
@@ -127,8 +131,11 @@ int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
     if (stream != NULL)
         show(stream, 0, '\r');
     watched = pthread_create(&watch.thread, NULL, watch_job, &watch) == 0;
+    if (!watched) /* nobody would take them */
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
     r = byre_job_run(job, err);
     if (watched) {
+        atomic_store(&watch.ended, true);
         pthread_kill(watch.thread, SIGNAL_ENDED);
         pthread_join(watch.thread, NULL);
     }

@@ -27,12 +27,17 @@ static void wipe_and_free(void *bytes, size_t length)
     free(bytes);
 }
 
+static void forget(struct secret *secret)
+{
+    free(secret->id);
+    wipe_and_free(secret->bytes, secret->written_bytes);
+}
+
 void secrets_done(struct secrets *secrets)
 {
-    for (size_t i = 0; i < secrets->count; i++) {
-        free(secrets->items[i].id);
-        wipe_and_free(secrets->items[i].bytes, secrets->items[i].length);
-    }
+    for (size_t i = 0; i < secrets->count; i++)
+        forget(&secrets->items[i]);
+    forget(&secrets->passphrase);
     free(secrets->items);
     secrets_init(secrets);
 }
@@ -80,6 +85,7 @@ static bool read_file(const char *name, struct secret *ret_secret,
     }
     ret_secret->bytes = bytes;
     ret_secret->length = length;
+    ret_secret->written_bytes = length;
     return true;
 }
 
@@ -134,6 +140,26 @@ static size_t utf8_length(unsigned char lead)
     return lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
 }
 
+/*
+ * Whether a second byte belongs to the lead: not if the sequence is longer than
+ * its character needs, stands for half a surrogate pair, or lies past U+10FFFF.
+ */
+static bool utf8_second_fits(unsigned char lead, unsigned char second)
+{
+    switch (lead) {
+    case 0xe0:
+        return second >= 0xa0;
+    case 0xed:
+        return second < 0xa0;
+    case 0xf0:
+        return second >= 0x90;
+    case 0xf4:
+        return second < 0x90;
+    default:
+        return true;
+    }
+}
+
 /* Images take text only: an agreement that other readers rely on. */
 static bool is_utf8(const unsigned char *bytes, size_t length)
 {
@@ -141,6 +167,8 @@ static bool is_utf8(const unsigned char *bytes, size_t length)
         const size_t sequence = utf8_length(bytes[i]);
 
         if (sequence == 0 || sequence > length - i)
+            return false;
+        if (sequence > 1 && !utf8_second_fits(bytes[i], bytes[i + 1]))
             return false;
         for (size_t j = 1; j < sequence; j++)
             if ((bytes[i + j] & 0xc0) != 0x80)
@@ -238,6 +266,7 @@ static bool load_bytes(const json_t *definition, struct secret *ret_secret,
             return false;
         }
         ret_secret->length = strlen(data);
+        ret_secret->written_bytes = ret_secret->length;
     }
     if (format != NULL && strcmp(format, "base64") == 0 &&
         !base64_decode(ret_secret)) {
@@ -297,10 +326,8 @@ bool secrets_add(struct secrets *secrets, const char *definition,
         secret.id = strdup(text_of(object, "id"));
         good = secret.id != NULL && append(secrets, &secret, message);
     }
-    if (!good) {
-        free(secret.id);
-        wipe_and_free(secret.bytes, secret.length);
-    }
+    if (!good)
+        forget(&secret);
     json_decref(object);
     return good;
 }
@@ -318,14 +345,38 @@ static int refuse(struct byre_error *err, const char *format, const char *id)
     return BYRE_E_SECRET;
 }
 
+static int give(const struct secret *secret, void *buf, size_t *ret_length)
+{
+    memcpy(buf, secret->bytes, secret->length);
+    *ret_length = secret->length;
+    return BYRE_OK;
+}
+
+static int get_passphrase(struct secrets *secrets, void *buf, size_t capacity,
+                          size_t *ret_length, struct byre_error *err)
+{
+    struct secret *passphrase = &secrets->passphrase;
+    char message[SECRETS_MESSAGE_SIZE];
+
+    if (passphrase->bytes == NULL &&
+        !read_file(secrets->passphrase_file, passphrase, message))
+        return refuse(err, "%s", message);
+    if (passphrase->length > capacity)
+        return refuse(err, "The passphrase in '%s' is too long for an image",
+                      secrets->passphrase_file);
+    return give(passphrase, buf, ret_length);
+}
+
 int secrets_get(void *user, const char *secret_id, const char *image_name,
                 void *buf, size_t capacity, size_t *ret_length,
                 struct byre_error *err)
 {
-    const struct secrets *secrets = user;
+    struct secrets *secrets = user;
     const struct secret *secret;
 
     (void)image_name; /* the library's caller names the image */
+    if (secret_id == NULL && secrets->passphrase_file != NULL)
+        return get_passphrase(secrets, buf, capacity, ret_length, err);
     if (secret_id == NULL)
         return refuse(err,
                       "Parameter '%s' is required for cipher; give it with "
@@ -339,7 +390,5 @@ int secrets_get(void *user, const char *secret_id, const char *image_name,
     if (secret->length > capacity)
         return refuse(err, "The secret '%s' is too long for an image",
                       secret_id);
-    memcpy(buf, secret->bytes, secret->length);
-    *ret_length = secret->length;
-    return BYRE_OK;
+    return give(secret, buf, ret_length);
 }

@@ -32,6 +32,19 @@ static bool take_preallocation(struct target_options *options,
     return true;
 }
 
+static bool check_switch(const struct tool *tool, const char *key,
+                         const char *value)
+{
+    static const char *const words[] = { "on", "off", "yes",  "no",
+                                         "y",  "n",   "true", "false" };
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(value, words[i]) == 0)
+            return true;
+    report(tool, "Parameter '%s' takes on or off, not '%s'", key, value);
+    return false;
+}
+
 static bool take_pair(struct target_options *options, const struct tool *tool,
                       const char *key, const char *value)
 {
@@ -39,14 +52,16 @@ static bool take_pair(struct target_options *options, const struct tool *tool,
 
     if (strcmp(key, "preallocation") == 0)
         return take_preallocation(options, tool, value);
-    if (strcmp(key, "size") != 0) {
+    if (strcmp(key, "nocow") == 0)
+        return check_switch(tool, key, value);
+    /* The target always has the size of its sources, in qemu-img as here. */
+    if (strcmp(key, "size") != 0 && strcmp(key, "extent_size_hint") != 0) {
         report(tool, "Invalid parameter '%s'", key);
         return false;
     }
-    /* The target always has the size of its sources, in qemu-img as here. */
     if (size_parse(value, &size) == 0)
         return true;
-    report(tool, "Parameter 'size' expects a size, not '%s'", value);
+    report(tool, "Parameter '%s' expects a size, not '%s'", key, value);
     return false;
 }
 
@@ -87,6 +102,8 @@ bool target_options_take(struct target_options *options,
 void target_options_print(void)
 {
     printf("Supported raw options:\n"
+           "  extent_size_hint=<size> - taken, but has no effect\n"
+           "  nocow=<bool (on/off)>  - taken, but has no effect\n"
            "  preallocation=<str>    - what becomes of zeroes: off (holes), "
            "falloc, full\n"
            "  size=<size>            - taken, but the size is that of the "
@@ -106,6 +123,25 @@ bool target_format_is_raw(const struct tool *tool, const char *format)
     return false;
 }
 
+/*
+ * Whether a key changes only how QEMU caches, locks and discards, which is
+ * taken without effect for targets as it is for sources.
+ */
+static bool is_tuning_key(const char *key)
+{
+    static const char *const keys[] = {
+        "aio",     "auto-read-only", "cache.direct", "cache.no-flush",
+        "discard", "detect-zeroes",  "locking",      "node-name",
+    };
+
+    if (strncmp(key, "file.", strlen("file.")) == 0)
+        key += strlen("file.");
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
 /* Whether a pair of --target-image-opts says what is so anyway. */
 static bool is_raw_file_pair(const char *key, const char *value)
 {
@@ -113,7 +149,7 @@ static bool is_raw_file_pair(const char *key, const char *value)
         return strcmp(value, "raw") == 0;
     if (strcmp(key, "file.driver") == 0)
         return strcmp(value, "file") == 0 || strcmp(value, "host_device") == 0;
-    return strcmp(key, "file.filename") == 0;
+    return strcmp(key, "file.filename") == 0 || is_tuning_key(key);
 }
 
 static char *path_from_list(const struct tool *tool, const char *text)
@@ -176,26 +212,46 @@ char *target_path(const struct tool *tool, const char *text, bool is_list)
     return is_list ? path_from_list(tool, text) : path_from_name(tool, text);
 }
 
-bool target_reserve(const struct tool *tool, const char *name)
+bool target_exists(const char *name)
+{
+    struct stat file;
+
+    return lstat(name, &file) == 0;
+}
+
+/* Returns 0 or an errno. */
+static int reserve(int fd, bool sync)
+{
+    struct stat file;
+    int failure;
+
+    if (fstat(fd, &file) < 0)
+        return errno;
+    if (!S_ISREG(file.st_mode) || file.st_size == 0)
+        return 0;
+    failure = posix_fallocate(fd, 0, file.st_size);
+    if (failure == 0 && sync && fsync(fd) < 0)
+        failure = errno;
+    return failure;
+}
+
+bool target_reserve(const struct tool *tool, const char *name,
+                    const struct reservation *reservation)
 {
     const int fd = open(name, O_RDWR | O_CLOEXEC);
-    struct stat file;
-    int failure = fd < 0 ? errno : 0;
+    int failure = fd < 0 ? errno : reserve(fd, reservation->sync);
 
-    if (failure == 0 && fstat(fd, &file) < 0)
-        failure = errno;
-    if (failure == 0 && S_ISREG(file.st_mode) && file.st_size > 0)
-        failure = posix_fallocate(fd, 0, file.st_size);
+    if (failure != 0) {
+        report(tool, "Could not reserve the space of '%s': %s", name,
+               strerror(failure));
+        if (!reservation->existed)
+            unlink(name);
+        else if (fd >= 0 && ftruncate(fd, 0) < 0)
+            report(tool, "Could not empty '%s': %s", name, strerror(errno));
+    }
     if (fd >= 0)
         close(fd);
-    if (failure == 0)
-        return true;
-    report(tool, "Could not reserve the space of '%s': %s", name,
-           strerror(failure));
-    /* A name like /dev/stdout leads to the file, but is not the file. */
-    if (lstat(name, &file) == 0 && S_ISREG(file.st_mode))
-        unlink(name);
-    return false;
+    return failure == 0;
 }
 
 bool target_is_stdout(const char *name)

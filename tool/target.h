@@ -38,11 +38,22 @@ bool target_format_is_raw(const struct tool *tool, const char *format);
  */
 char *target_path(const struct tool *tool, const char *text, bool is_list);
 
+/* What reserving space must know from before the copy. */
+struct reservation {
+    bool existed; /* the file was there, and belongs to somebody */
+    bool sync;    /* wait until the reservation is durable */
+};
+
+/* Whether there is a file of that name, or one that a link leads to. */
+bool target_exists(const char *name);
+
 /*
- * Reserves the space of the holes of a finished target; the file is removed if
- * that fails.  Returns false after a message.
+ * Reserves the space of the holes of a finished target.  If that fails, a file
+ * that existed before is emptied, as by any failure, and another is removed.
+ * Returns false after a message.
  */
-bool target_reserve(const struct tool *tool, const char *name);
+bool target_reserve(const struct tool *tool, const char *name,
+                    const struct reservation *reservation);
 
 /* Whether the name leads to the file that standard output is. */
 bool target_is_stdout(const char *name);

@@ -105,6 +105,16 @@ def judge(script, byre, refreshing):
     return not lines, None, lines
 
 
+def let_cases_be_signaled():
+    """A signal that is ignored here (nohup) must not be ignored in the cases.
+
+    What is ignored stays so in a child; what is caught does not.
+    """
+    for number in signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def find_cases(names):
     cases = sorted(path for path in HERE.glob('*/*.sh'))
     if not names:
@@ -127,6 +137,7 @@ def main():
     if shutil.which('qemu-img') is None:
         print('1..0 # SKIP the cases make their images with qemu-img')
         return 0
+    let_cases_be_signaled()
     cases = find_cases(options.names)
     print('1..%d' % len(cases), flush=True)
     failed = 0

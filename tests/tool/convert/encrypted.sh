@@ -22,6 +22,13 @@ byre convert --image-opts $opts a.raw
 byre convert --object secret,id=s0,data=wrong --image-opts $opts a.raw
 printf '\377\376' >bad
 byre convert --object secret,id=s0,file=bad --image-opts $opts a.raw
+# Longer than needed, half a surrogate pair, past the last character.
+for bytes in '\340\200\200' '\355\240\200' '\360\200\200\200' '\364\220\200\200'; do
+    printf "$bytes" >bad
+    byre convert --object secret,id=s0,file=bad --image-opts $opts a.raw
+done
+printf '\342\202\254\355\237\277\360\237\230\200' >good
+byre convert --object secret,id=s0,file=good --image-opts $opts a.raw
 printf 'open sesame\n' >newline
 byre convert --passphrase-file newline l.qcow2 a.raw
 byre convert --passphrase-file gone l.qcow2 a.raw

@@ -19,6 +19,12 @@ left gone
 fill
 byre convert -n --target-image-opts d.qcow2 driver=raw,file.filename=target
 head -c 256k target | cmp - d.raw && echo the disk
+fill
+byre convert -n --target-image-opts d.qcow2 \
+    driver=raw,node-name=t,discard=unmap,detect-zeroes=unmap,cache.direct=off,file.driver=file,file.filename=target,file.locking=off,file.aio=threads,file.cache.no-flush=off
+head -c 256k target | cmp - d.raw && echo the disk
+byre convert -n --target-image-opts d.qcow2 driver=raw,file.filename=target,nosuch=1
+byre convert -n --target-image-opts d.qcow2 driver=raw,file.filename=target,backing.discard=unmap
 byre convert -n --target-image-opts d.qcow2 driver=qcow2,file.filename=target
 byre convert -n --target-image-opts d.qcow2 driver=raw
 byre convert -n --target-image-opts d.qcow2 target

@@ -16,3 +16,8 @@ for object in secret,id=s,data=x secret,id=s,file=pass \
     qom-type=secret,id=s,data=x,,y,format=raw; do
     byre info --object "$object" a.qcow2 | sed -n 1,2p
 done
+for object in help secret,help; do
+    for verb in info map compare convert; do
+        byre $verb --object "$object"
+    done
+done
