@@ -240,6 +240,31 @@ static void test_canceled_leaves_nothing(void **state)
     builder_done(&b);
 }
 
+/* An existing target keeps its name, and nothing that looks like a disk. */
+static void test_a_failure_empties_an_existing_target(void **state)
+{
+    struct byre_store *store;
+    struct byre *img = NULL;
+    struct builder b;
+    struct stat st;
+    const int fd = open("out", O_CREAT | O_WRONLY, 0600);
+
+    (void)state;
+    assert_int_equal(write(fd, "before", 6), 6);
+    close(fd);
+    byre_close(open_disk(&b), NULL);
+    builder_entry(&b, 6, BUILDER_FIRST_DATA + 512);
+    store = builder_store(&b);
+    assert_int_equal(byre_open_store(store, NULL, NULL, &img, NULL), BYRE_OK);
+    byre_store_unref(store);
+    assert_int_equal(convert(img, "out", NULL, NULL), BYRE_E_CORRUPT);
+    assert_int_equal(stat("out", &st), 0);
+    assert_int_equal(st.st_size, 0);
+    unlink("out");
+    byre_close(img, NULL);
+    builder_done(&b);
+}
+
 /* Takes the target's name for another file, and then breaks the job. */
 static void steal_name(void *user, uint64_t offset, uint64_t length,
                        const struct byre_error *why)
@@ -306,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_a_reader_that_leaves),
         cmocka_unit_test(test_cancel_while_nobody_reads),
         cmocka_unit_test(test_canceled_leaves_nothing),
+        cmocka_unit_test(test_a_failure_empties_an_existing_target),
         cmocka_unit_test(test_another_file_keeps_its_name),
         cmocka_unit_test(test_options_are_checked),
     };
