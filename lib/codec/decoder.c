@@ -96,6 +96,23 @@ static int deflate_run(struct decoder *decoder, const void *input,
 }
 
 #if BYRE_HAVE_ZSTD
+/*
+ * A frame of RFC 8878, or one to skip.  The library also knows frames from
+ * before the standard, whose decoders allocate the window that a frame asks
+ * for.
+ */
+static bool is_standard_frame(const uint8_t *in, size_t length)
+{
+    uint32_t magic;
+
+    if (length < sizeof(magic))
+        return false;
+    magic = (uint32_t)in[3] << 24 | (uint32_t)in[2] << 16 |
+            (uint32_t)in[1] << 8 | in[0];
+    return magic == ZSTD_MAGICNUMBER ||
+           (magic & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
+}
+
 static int zstd_run(struct decoder *decoder, const void *input,
                     size_t input_bytes, void *output, size_t output_bytes,
                     struct byre_error *err)
@@ -104,8 +121,14 @@ static int zstd_run(struct decoder *decoder, const void *input,
     uint8_t *out = output;
 
     while (output_bytes > 0) {
-        const size_t frame = ZSTD_findFrameCompressedSize(in, input_bytes);
-        size_t made;
+        size_t frame, made;
+
+        if (!is_standard_frame(in, input_bytes))
+            return fail(err, BYRE_E_CORRUPT,
+                        "a compressed cluster has no zstd frame where %zu "
+                        "bytes are missing",
+                        output_bytes);
+        frame = ZSTD_findFrameCompressedSize(in, input_bytes);
 
         if (ZSTD_isError(frame))
             return fail(err, BYRE_E_CORRUPT,

@@ -283,6 +283,14 @@ static void make_frame_cut_checksum(struct stream *stream, const uint8_t *plain)
     stream->length -= 4;
 }
 
+/* A frame of version 0.7, whose decoder would allocate what it asks for. */
+static void make_frame_before_the_standard(struct stream *stream,
+                                           const uint8_t *plain)
+{
+    make_frame(stream, plain);
+    stream->bytes[0] = 0x27;
+}
+
 /* A frame that names a dictionary nobody has. */
 static void make_frame_dictionary(struct stream *stream, const uint8_t *plain)
 {
@@ -357,6 +365,7 @@ static const struct decoder_case zstd_cases[] = {
     { "checksum cut off",           make_frame_cut_checksum, PLAIN_TEXT, BYRE_E_CORRUPT },
     { "wrong checksum",             make_wrong_checksum,  PLAIN_TEXT, BYRE_E_CORRUPT },
     { "unknown dictionary",         make_frame_dictionary, PLAIN_TEXT, BYRE_E_CORRUPT },
+    { "before the standard",        make_frame_before_the_standard, PLAIN_TEXT, BYRE_E_CORRUPT },
     { "nothing",                    make_empty_input,     PLAIN_TEXT, BYRE_E_CORRUPT },
     { "all zeroes",                 make_all_zeroes,      PLAIN_TEXT, BYRE_E_CORRUPT },
     { "deflate",                    make_exact,           PLAIN_TEXT, BYRE_E_CORRUPT },
