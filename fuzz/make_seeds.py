@@ -48,6 +48,12 @@ def text(length):
     return b"".join(b"%d," % (i * i) for i in range(length))[:length]
 
 
+def noise(length):
+    """Bytes that do not compress at all."""
+    return b"".join(hashlib.sha256(b"%d" % i).digest()
+                    for i in range(length // 32 + 1))[:length]
+
+
 # ---- Streams ----
 
 def deflate(data, window_bits=-12):
@@ -369,6 +375,14 @@ def seeds():
             "two": b"\x01" + zstd_raw(plain) + zstd_rle(b"a", 512),
             "skippable": b"\x00\x50\x2a\x4d\x18\x03\0\0\0abc" + zstd_raw(plain),
             "real": b"\x02" + ZSTD_COMPRESSED,
+        },
+        "encoder": {
+            "deflate": b"\x00\x00\x03\x01\x00" + text(1000),
+            "zstd": b"\x01\x00\x03\x01\x00" + text(1000),
+            "zeroes": b"\x00\x09\x07\xff\xff",
+            "no-room": b"\x01\x01\x00\x00\x00" + plain,
+            "noise": b"\x00\x06\x00\x01\xff" + noise(512),
+            "past-window": b"\x00\x09\x07\x80\x00" + noise(4200),
         },
         "json_name": json_names(),
         "open_read": images(),
