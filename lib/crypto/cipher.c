@@ -96,7 +96,7 @@ static int fetch_cipher(const struct sector_cipher *cipher, size_t key_bytes,
     if (fetched == NULL)
         return fail(err, BYRE_E_UNSUPPORTED,
                     "libcrypto does not offer cipher %s-%zu in mode %s, so "
-                    "what it encrypts cannot be read",
+                    "images of it can be neither read nor made",
                     family->name, key_bytes * 8, mode);
     *ret_cipher = fetched;
     return BYRE_OK;
@@ -136,8 +136,8 @@ static int init_library(struct sector_cipher *cipher, struct byre_error *err)
 
     if (family->libcrypto_name == NULL)
         return fail(err, BYRE_E_UNSUPPORTED,
-                    "libcrypto does not offer cipher %s, so what it encrypts "
-                    "cannot be read",
+                    "libcrypto does not offer cipher %s, so images of it can "
+                    "be neither read nor made",
                     family->name);
 
     r = libcrypto_init(&cipher->library, err);

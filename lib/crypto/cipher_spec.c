@@ -43,8 +43,31 @@ bool cipher_family_takes_key(const struct cipher_family *family,
     return false;
 }
 
-/* How many block ciphers, each with its own key, the mode is made of. */
-static size_t mode_keys(const char *mode)
+static bool is_alg(const struct cipher_family *family, size_t key_bytes,
+                   const char *alg)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), "%s-%zu", family->name, key_bytes * 8);
+    return strcmp(name, alg) == 0;
+}
+
+const struct cipher_family *cipher_alg_find(const char *alg,
+                                            size_t *ret_block_key_bytes)
+{
+    for (size_t i = 0; i < FAMILY_COUNT * FAMILY_KEYS; i++) {
+        const struct cipher_family *family = &families[i / FAMILY_KEYS];
+        const size_t key_bytes = family->key_bytes[i % FAMILY_KEYS];
+
+        if (key_bytes != 0 && is_alg(family, key_bytes, alg)) {
+            *ret_block_key_bytes = key_bytes;
+            return family;
+        }
+    }
+    return NULL;
+}
+
+size_t cipher_mode_keys(const char *mode)
 {
     return strcmp(mode, "xts") == 0 ? 2 : 1;
 }
@@ -52,7 +75,7 @@ static size_t mode_keys(const char *mode)
 size_t cipher_block_key_bytes(const struct cipher_family *family,
                               const char *mode, size_t key_bytes)
 {
-    const size_t keys = mode_keys(mode);
+    const size_t keys = cipher_mode_keys(mode);
 
     if (key_bytes % keys != 0 ||
         !cipher_family_takes_key(family, key_bytes / keys))
@@ -78,7 +101,7 @@ int cipher_key_fail(const struct cipher_family *family, const char *mode,
 {
     char sizes[64];
 
-    list_key_bytes(family, mode_keys(mode), sizes, sizeof(sizes));
+    list_key_bytes(family, cipher_mode_keys(mode), sizes, sizeof(sizes));
     return fail(err, BYRE_E_CORRUPT,
                 "key of %zu bytes does not fit cipher %s-%s, which takes %s",
                 key_bytes, family->name, mode, sizes);

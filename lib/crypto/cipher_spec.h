@@ -45,6 +45,17 @@ struct cipher_plan {
 const struct cipher_family *cipher_family_find(const char *name);
 
 /*
+ * The family of `alg`, and its key's length: a name with the bits of one block
+ * cipher's key, as QEMU has them ("aes-256", "cast5-128").  NULL if there is
+ * none.
+ */
+const struct cipher_family *cipher_alg_find(const char *alg,
+                                            size_t *ret_block_key_bytes);
+
+/* How many block ciphers, each with its own key, the mode is made of. */
+size_t cipher_mode_keys(const char *mode);
+
+/*
  * The bytes of one block cipher's key where the keys of `mode` are `key_bytes`
  * long in all, or 0 if that length does not fit.
  */

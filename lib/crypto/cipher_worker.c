@@ -11,6 +11,26 @@
 #include "crypto/cipher.h"
 #include "crypto/libcrypto.h"
 
+/*
+ * Sectors are whole blocks, but a decryption that expects padding holds the
+ * last one back.  Elsewhere padding changes nothing, and is not turned off:
+ * libcrypto would do so again with each IV.
+ */
+static bool set_key(EVP_CIPHER_CTX *context, EVP_CIPHER *cipher,
+                    const uint8_t *key, enum cipher_direction direction)
+{
+    const int mode = EVP_CIPHER_get_mode(cipher);
+    const bool is_blocks =
+        mode == EVP_CIPH_ECB_MODE || mode == EVP_CIPH_CBC_MODE;
+
+    if (EVP_CipherInit_ex2(context, cipher, key, NULL, (int)direction, NULL) !=
+        1)
+        return false;
+    if (!is_blocks || direction == CIPHER_ENCRYPT)
+        return true;
+    return EVP_CIPHER_CTX_set_padding(context, 0) == 1;
+}
+
 static int keyed_context_new(EVP_CIPHER *cipher, const uint8_t *key,
                              enum cipher_direction direction,
                              EVP_CIPHER_CTX **ret, struct byre_error *err)
@@ -21,9 +41,7 @@ static int keyed_context_new(EVP_CIPHER *cipher, const uint8_t *key,
         return fail(err, BYRE_E_NOMEM, "out of memory for cipher %s",
                     EVP_CIPHER_get0_name(cipher));
 
-    if (EVP_CipherInit_ex2(context, cipher, key, NULL, (int)direction, NULL) !=
-            1 ||
-        EVP_CIPHER_CTX_set_padding(context, 0) != 1) {
+    if (!set_key(context, cipher, key, direction)) {
         EVP_CIPHER_CTX_free(context);
         return fail(err, BYRE_E_UNSUPPORTED,
                     "libcrypto refuses the key for %s with %s: %s",

@@ -52,10 +52,10 @@ struct luks1_header {
 /*
  * Decodes and checks the header in `buf`, of a LUKS area `area_bytes` long:
  * magic, version, terminated printable strings, key length against the
- * cipher's, slot states, stripes, iterations of at least 1, key material of
- * active slots inside the area and not overlapping the header or one another
- * (in 64-bit arithmetic).  A version other than 1 is BYRE_E_UNSUPPORTED, all
- * else that is wrong BYRE_E_CORRUPT.
+ * cipher's, slot states, stripes, iterations of at least 1, key material inside
+ * the area and not overlapping the header or one another (in 64-bit
+ * arithmetic).  A version other than 1 is BYRE_E_UNSUPPORTED, all else that is
+ * wrong BYRE_E_CORRUPT.
  */
 int luks1_header_decode(const uint8_t *buf, size_t length, uint64_t area_bytes,
                         struct luks1_header *ret_header,
@@ -74,10 +74,8 @@ void luks1_header_encode(const struct luks1_header *header, uint8_t *buf);
 uint64_t luks1_material_bytes(const struct luks1_header *header);
 
 /*
- * Whether the key material of each active slot lies inside the LUKS area,
- * behind the header and apart from the others'; decoding asks this.  Free slots
- * are not looked at: nothing is read from their material, and some writers
- * leave their place unset.
+ * Whether the key material of each slot, free ones too, lies inside the LUKS
+ * area, behind the header and apart from the others'; decoding asks this.
  */
 int luks1_material_check(const struct luks1_header *header, uint64_t area_bytes,
                          struct byre_error *err);
@@ -102,6 +100,53 @@ int luks1_unlock(const struct luks1_header *header, luks1_read_fn read,
                  void *user, const void *passphrase, size_t passphrase_bytes,
                  uint64_t max_iterations, struct sector_cipher **ret_cipher,
                  struct byre_error *err);
+
+/* ---- Making a new one ---- */
+
+struct random_source; /* random.h */
+
+/*
+ * What a new LUKS area shall be, in QEMU's names; NULL and 0 stand for the
+ * defaults.
+ */
+struct luks1_choice {
+    const char *cipher_alg;     /* "aes-256"; "aes-128", "cast5-128" */
+    const char *cipher_mode;    /* "xts"; "cbc", "ctr", "ecb" */
+    const char *ivgen_alg;      /* "plain64"; "plain", "essiv" */
+    const char *ivgen_hash_alg; /* essiv: "sha256"; else none */
+    const char *hash_alg;       /* "sha256" */
+    uint64_t iter_time_msec;    /* 2000; QEMU's 0 is `iterations` of 1000 */
+    uint32_t iterations;        /* not 0: this many, nothing is measured */
+};
+
+/*
+ * Checks a choice as far as no key is needed: BYRE_E_INVALID for names that do
+ * not exist or do not go together, BYRE_E_UNSUPPORTED for those this build
+ * lacks (all, if it has no libcrypto) and for those that QEMU cannot open
+ * (aes-192).  *ret_area_bytes, which may be NULL, is what the header and all
+ * key material take, which is also the payload offset (QEMU's layout: slot i at
+ * sector 8 + i * its size).
+ */
+int luks1_choice_check(const struct luks1_choice *choice,
+                       uint64_t *ret_area_bytes, struct byre_error *err);
+
+/*
+ * Makes a volume key and a header whose slot 0 opens it with `passphrase`.
+ * Fills `area`, luks1_choice_check()'s length, with header and key material,
+ * and makes the cipher.  On failure nothing secret is left in `area`.
+ *
+ * Iterations are measured so that one try takes iter_time_msec of this
+ * machine's processor time, at least 1000; more than LUKS can store is
+ * BYRE_E_INVALID.  The master key digest gets an eighth of that time, which is
+ * not an eighth of the iterations (QEMU's rule).
+ *
+ * The passphrase must be UTF-8 without zero bytes, or BYRE_E_INVALID; it may be
+ * empty (as QEMU has both).  A seeded `random` and named iterations give the
+ * same area each time.
+ */
+int luks1_make(const struct luks1_choice *choice, struct random_source *random,
+               const void *passphrase, size_t passphrase_bytes, uint8_t *area,
+               struct sector_cipher **ret_cipher, struct byre_error *err);
 
 /*
  * Anti-forensic split and merge: `key_bytes` of key, `stripes` times as many of

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "crypto/hash.h"
 #include "crypto/luks1.h"
+#include "crypto/luks1_parts.h"
 
 struct unlock {
     const struct luks1_header *header;
@@ -24,21 +25,6 @@ struct unlock {
     uint8_t slot_key[LUKS1_MAX_KEY_BYTES];
     uint8_t key[LUKS1_MAX_KEY_BYTES];
 };
-
-static int header_cipher_new(const struct luks1_header *header,
-                             const uint8_t *key,
-                             struct sector_cipher **ret_cipher,
-                             struct byre_error *err)
-{
-    const struct cipher_spec spec = {
-        .cipher = header->cipher_name,
-        .mode = header->mode,
-        .ivgen = header->ivgen,
-        .ivgen_hash = header->ivgen_hash,
-    };
-
-    return sector_cipher_new(&spec, key, header->key_bytes, ret_cipher, err);
-}
 
 /*
  * Takes what trying a slot costs from the limit before any of it is spent: a
@@ -76,7 +62,7 @@ static int load_material(struct unlock *unlock, const struct luks1_slot *slot,
     if (r < 0)
         return r;
 
-    r = header_cipher_new(unlock->header, unlock->slot_key, &cipher, err);
+    r = luks1_cipher_new(unlock->header, unlock->slot_key, &cipher, err);
     if (r < 0)
         return r;
     r = sector_cipher_decrypt(cipher, 0, unlock->material,
@@ -149,26 +135,6 @@ static int try_slots(struct unlock *unlock, struct byre_error *err)
                 "the passphrase opens none of the %u active key slots", active);
 }
 
-/*
- * Whether the header's cipher can be had at all, asked before a passphrase is
- * spent on it.  The halves of the key differ, as xts wants them to.
- */
-static int check_cipher(const struct luks1_header *header,
-                        struct byre_error *err)
-{
-    uint8_t key[LUKS1_MAX_KEY_BYTES];
-    struct sector_cipher *cipher;
-    int r;
-
-    for (unsigned i = 0; i < sizeof(key); i++)
-        key[i] = (uint8_t)i;
-    r = header_cipher_new(header, key, &cipher, err);
-    if (r < 0)
-        return r;
-    sector_cipher_free(cipher);
-    return BYRE_OK;
-}
-
 int luks1_unlock(const struct luks1_header *header, luks1_read_fn read,
                  void *user, const void *passphrase, size_t passphrase_bytes,
                  uint64_t max_iterations, struct sector_cipher **ret_cipher,
@@ -186,7 +152,8 @@ int luks1_unlock(const struct luks1_header *header, luks1_read_fn read,
     };
     int r;
 
-    r = check_cipher(header, err);
+    /* Asked before a passphrase is spent on it. */
+    r = luks1_cipher_check(header, err);
     if (r < 0)
         return r;
 
@@ -196,7 +163,7 @@ int luks1_unlock(const struct luks1_header *header, luks1_read_fn read,
 
     r = try_slots(&unlock, err);
     if (r == BYRE_OK)
-        r = header_cipher_new(header, unlock.key, ret_cipher, err);
+        r = luks1_cipher_new(header, unlock.key, ret_cipher, err);
 
     secret_wipe(unlock.material, unlock.material_bytes);
     free(unlock.material);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "crypto/cipher.h"
 #include "crypto/hash.h"
+#include "crypto/luks1.h"
 
 static int fail_without(struct byre_error *err)
 {
@@ -102,4 +103,32 @@ int hash_pbkdf2(const char *hash, const void *passphrase,
     (void)key;
     (void)key_bytes;
     return fail_without(err);
+}
+
+static int fail_to_make(struct byre_error *err)
+{
+    return fail(err, BYRE_E_UNSUPPORTED,
+                "this build has no libcrypto, so encrypted images cannot be "
+                "made");
+}
+
+int luks1_choice_check(const struct luks1_choice *choice,
+                       uint64_t *ret_area_bytes, struct byre_error *err)
+{
+    (void)choice;
+    (void)ret_area_bytes;
+    return fail_to_make(err);
+}
+
+int luks1_make(const struct luks1_choice *choice, struct random_source *random,
+               const void *passphrase, size_t passphrase_bytes, uint8_t *area,
+               struct sector_cipher **ret_cipher, struct byre_error *err)
+{
+    (void)choice;
+    (void)random;
+    (void)passphrase;
+    (void)passphrase_bytes;
+    (void)area;
+    (void)ret_cipher;
+    return fail_to_make(err);
 }

@@ -474,8 +474,8 @@ struct share {
     const uint8_t *text; /* THREAD_SECTORS of cipher text */
 };
 
-/* Returns NULL if every round decrypts right. */
-static void *decrypt_rounds(void *argument)
+/* Returns NULL if every round decrypts right, and encrypts back. */
+static void *cipher_rounds(void *argument)
 {
     const struct share *share = argument;
     static const char wrong[] = "wrong";
@@ -492,6 +492,10 @@ static void *decrypt_rounds(void *argument)
         if (sector_cipher_decrypt(share->cipher, SECTOR + first, buf, length,
                                   NULL) < 0 ||
             memcmp(buf, plain + offset, length) != 0)
+            return (void *)(uintptr_t)wrong;
+        if (sector_cipher_encrypt(share->cipher, SECTOR + first, buf, length,
+                                  NULL) < 0 ||
+            memcmp(buf, share->text + offset, length) != 0)
             return (void *)(uintptr_t)wrong;
     }
     return NULL;
@@ -514,7 +518,7 @@ static void test_threads(void **state)
                                                sizeof(text), NULL),
                          BYRE_OK);
         for (size_t t = 0; t < THREADS; t++)
-            assert_int_equal(pthread_create(&threads[t], NULL, decrypt_rounds,
+            assert_int_equal(pthread_create(&threads[t], NULL, cipher_rounds,
                                             (void *)(uintptr_t)&share),
                              0);
         for (size_t t = 0; t < THREADS; t++) {
