@@ -112,6 +112,9 @@ struct byre_store;
 #define BYRE_STORE_DATA 0u /* may hold anything */
 #define BYRE_STORE_HOLE 1u /* reads as zeroes and takes no space */
 
+/* byre_store_ops.zero: the space need not stay reserved. */
+#define BYRE_STORE_MAY_UNMAP (UINT32_C(1) << 0)
+
 /*
  * A store of the caller's own: a VM monitor's memory, an object, a device.
  * Every function may be called from several threads at once, with `user` as it
@@ -141,11 +144,22 @@ struct byre_store_ops {
     int (*flush)(void *user, struct byre_error *err);
     /* Optional.  Sets the length; a grown part reads as zeroes. */
     int (*resize)(void *user, uint64_t size_bytes, struct byre_error *err);
-    /* Optional.  Makes the range read as zeroes, freeing space if it can. */
-    int (*zero)(void *user, uint64_t offset, uint64_t length,
+    /*
+     * Optional.  Makes the range read as zeroes; with BYRE_STORE_MAY_UNMAP it
+     * frees the space if it can.  What lies past the end reads as zero already:
+     * the length stays as it is.  BYRE_E_UNSUPPORTED: not for this range, and
+     * zeroes are written instead.
+     */
+    int (*zero)(void *user, uint64_t offset, uint64_t length, uint32_t flags,
                 struct byre_error *err);
     /* Optional.  Called once, when the last image on the store has closed. */
     void (*close)(void *user);
+    /*
+     * Optional.  Nobody needs the bytes of the range any more: it may free
+     * them, and they may read as they were or as zeroes.
+     */
+    int (*discard)(void *user, uint64_t offset, uint64_t length,
+                   struct byre_error *err);
 };
 
 /*

@@ -358,7 +358,7 @@ int byre_open_fd(int fd, const char *name, const struct byre_open_options *opts,
                                .path = name };
     int r;
 
-    r = file_store_open_fd(fd, &request.store, err);
+    r = file_store_open_fd(fd, 0, &request.store, err);
     if (r < 0)
         return r;
 

@@ -188,34 +188,13 @@ int target_zero(struct target *target, uint64_t offset, uint64_t length,
         return write_zeroes(target, offset, length, err);
     if (target->reads_zero)
         return BYRE_OK;
-    r = store_zero(target->store, offset, length, err);
+    r = store_zero(target->store, offset, length, BYRE_STORE_MAY_UNMAP, err);
     if (r < 0)
         error_prefix(err, "%s", target->name);
     return r;
 }
 
 /* ---- Ending ---- */
-
-/* A new name is durable only when its folder is. */
-static int sync_folder(const char *name, struct byre_error *err)
-{
-    const char *slash = strrchr(name, '/');
-    char *folder = slash == NULL   ? strdup(".")
-                   : slash == name ? strdup("/")
-                                   : strndup(name, (size_t)(slash - name));
-    int fd, r = BYRE_OK;
-
-    if (folder == NULL)
-        return fail_nomem(err, "a name", strlen(name));
-
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL))
-        r = fail_errno(err, errno, "cannot flush the folder '%s'", folder);
-    if (fd >= 0)
-        close(fd);
-    free(folder);
-    return r;
-}
 
 int target_sync(struct target *target, struct byre_error *err)
 {
@@ -229,7 +208,8 @@ int target_sync(struct target *target, struct byre_error *err)
         error_prefix(err, "%s", target->name);
         return r;
     }
-    return target->created ? sync_folder(target->name, err) : BYRE_OK;
+    return target->created ? file_store_sync_folder(target->name, err)
+                           : BYRE_OK;
 }
 
 /* Whether the name still leads to the file that was made under it. */

@@ -16,7 +16,8 @@ static const char *const kind_names[FAULT_KINDS] = {
     [FAULT_READ] = "read",     [FAULT_WRITE] = "write",
     [FAULT_FLUSH] = "flush",   [FAULT_RESIZE] = "resize",
     [FAULT_ZERO] = "zero",     [FAULT_GET_SIZE] = "get_size",
-    [FAULT_EXTENT] = "extent", [FAULT_ANY] = "call",
+    [FAULT_EXTENT] = "extent", [FAULT_DISCARD] = "discard",
+    [FAULT_ANY] = "call",
 };
 
 /* ---- Plans and counts ---- */
@@ -178,13 +179,24 @@ static int fault_resize(void *user, uint64_t size_bytes, struct byre_error *err)
     return r < 0 ? r : store_resize(store->base, size_bytes, err);
 }
 
+/* Asks the base itself: if it cannot, the zeroes are writes of this store. */
 static int fault_zero(void *user, uint64_t offset, uint64_t length,
-                      struct byre_error *err)
+                      uint32_t flags, struct byre_error *err)
 {
     struct fault_store *store = user;
+    struct byre_store *base = store->base;
     const int r = check_fault(store, FAULT_ZERO, err);
 
-    return r < 0 ? r : store_zero(store->base, offset, length, err);
+    return r < 0 ? r : base->ops.zero(base->user, offset, length, flags, err);
+}
+
+static int fault_discard(void *user, uint64_t offset, uint64_t length,
+                         struct byre_error *err)
+{
+    struct fault_store *store = user;
+    const int r = check_fault(store, FAULT_DISCARD, err);
+
+    return r < 0 ? r : store_discard(store->base, offset, length, err);
 }
 
 static int fault_allocated(void *user, uint64_t *ret_bytes,
@@ -219,6 +231,7 @@ static struct byre_store_ops ops_like(const struct byre_store_ops *base)
         .resize = base->resize != NULL ? fault_resize : NULL,
         .zero = base->zero != NULL ? fault_zero : NULL,
         .close = fault_close,
+        .discard = base->discard != NULL ? fault_discard : NULL,
     };
 }
 

@@ -32,6 +32,7 @@ enum fault_kind {
     FAULT_ZERO,
     FAULT_GET_SIZE,
     FAULT_EXTENT,
+    FAULT_DISCARD,
     FAULT_ANY, /* all of them, in one count */
     FAULT_KINDS
 };

@@ -4,13 +4,10 @@
  * without a lock.  lseek() for holes returns its answer; nobody uses the file
  * position it leaves behind.
  */
-#include "store/file.h"
+#include "store/file_store.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdalign.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,23 +15,50 @@
 #include <unistd.h>
 
 #ifdef __linux__
-#include <linux/falloc.h>
 #include <linux/fs.h>
 #endif
 
 #include "base/arith.h"
 #include "base/error.h"
-#include "store/file_lock.h"
 
-/* What any device takes. */
-#define DIRECT_ALIGNMENT 4096
+/*
+ * Direct I/O is for aligned pieces; with the first that is not, the file goes
+ * on through the page cache.  The kernel keeps the two ways coherent.
+ */
+static void leave_direct(struct file_store *file)
+{
+    fcntl(file->fd, F_SETFL, fcntl(file->fd, F_GETFL) & ~O_DIRECT);
+    atomic_store(&file->direct, false);
+}
 
-struct file_store {
-    int fd;
-    bool block_device;
-    atomic_bool direct; /* O_DIRECT is set */
-    bool shares_locks;  /* the descriptor's locks outlive it: a duplicate */
-};
+static bool is_direct(struct file_store *file)
+{
+    return atomic_load_explicit(&file->direct, memory_order_relaxed);
+}
+
+static void leave_direct_unless_aligned(struct file_store *file,
+                                        uint64_t offset, const void *buf,
+                                        size_t length)
+{
+    const uint64_t all = offset | length | (uintptr_t)buf;
+
+    if (is_direct(file) && !is_aligned(all, DIRECT_ALIGNMENT))
+        leave_direct(file);
+}
+
+/*
+ * Whether a call that failed may be made again.  A device may ask for more than
+ * alignment, if the call was `direct`; then the page cache takes it.
+ */
+static bool may_try_again(struct file_store *file, bool direct, int sys_errno)
+{
+    if (sys_errno == EINTR)
+        return true;
+    if (sys_errno != EINVAL || !direct)
+        return false;
+    leave_direct(file);
+    return true;
+}
 
 static int file_read(void *user, uint64_t offset, void *buf, size_t length,
                      struct byre_error *err)
@@ -42,10 +66,12 @@ static int file_read(void *user, uint64_t offset, void *buf, size_t length,
     struct file_store *file = user;
     uint8_t *p = buf;
 
+    leave_direct_unless_aligned(file, offset, buf, length);
     while (length > 0) {
+        const bool direct = is_direct(file);
         const ssize_t n = pread(file->fd, p, length, (off_t)offset);
 
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && may_try_again(file, direct, errno))
             continue;
         if (n < 0)
             return fail_errno(err, errno, "cannot read %zu bytes at %llu",
@@ -60,33 +86,18 @@ static int file_read(void *user, uint64_t offset, void *buf, size_t length,
     return BYRE_OK;
 }
 
-/*
- * Direct I/O is for aligned pieces; with the first that is not, the file goes
- * on through the page cache.  The kernel keeps the two ways coherent.
- */
-static void leave_direct(struct file_store *file, uint64_t offset,
-                         const void *buf, size_t length)
-{
-    const uint64_t all = offset | length | (uintptr_t)buf;
-
-    if (atomic_load_explicit(&file->direct, memory_order_relaxed) &&
-        !is_aligned(all, DIRECT_ALIGNMENT)) {
-        fcntl(file->fd, F_SETFL, fcntl(file->fd, F_GETFL) & ~O_DIRECT);
-        atomic_store(&file->direct, false);
-    }
-}
-
-static int file_write(void *user, uint64_t offset, const void *buf,
-                      size_t length, struct byre_error *err)
+int file_write(void *user, uint64_t offset, const void *buf, size_t length,
+               struct byre_error *err)
 {
     struct file_store *file = user;
     const uint8_t *p = buf;
 
-    leave_direct(file, offset, buf, length);
+    leave_direct_unless_aligned(file, offset, buf, length);
     while (length > 0) {
+        const bool direct = is_direct(file);
         const ssize_t n = pwrite(file->fd, p, length, (off_t)offset);
 
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && may_try_again(file, direct, errno))
             continue;
         if (n <= 0)
             return fail_errno(err, n < 0 ? errno : ENOSPC,
@@ -111,8 +122,7 @@ static int block_device_size(int fd, uint64_t *ret_size_bytes)
 #endif
 }
 
-static int file_get_size(void *user, uint64_t *ret_size_bytes,
-                         struct byre_error *err)
+int file_get_size(void *user, uint64_t *ret_size_bytes, struct byre_error *err)
 {
     struct file_store *file = user;
     struct stat st;
@@ -179,7 +189,7 @@ static int file_flush(void *user, struct byre_error *err)
 {
     struct file_store *file = user;
 
-    if (fdatasync(file->fd) < 0)
+    if (!file->no_sync && fdatasync(file->fd) < 0)
         return fail_errno(err, errno, "cannot flush");
     return BYRE_OK;
 }
@@ -209,52 +219,12 @@ static int file_resize(void *user, uint64_t size_bytes, struct byre_error *err)
     return BYRE_OK;
 }
 
-/* Zeroes written as data, where the system offers nothing better. */
-static int write_zeroes(struct file_store *file, uint64_t offset,
-                        uint64_t length, struct byre_error *err)
-{
-    static alignas(DIRECT_ALIGNMENT) const uint8_t zeroes[65536];
-    int r = BYRE_OK;
-
-    while (length > 0 && r == BYRE_OK) {
-        const size_t n = (size_t)min_u64(length, sizeof(zeroes));
-
-        r = file_write(file, offset, zeroes, n, err);
-        offset += n;
-        length -= n;
-    }
-    return r;
-}
-
-static int file_zero(void *user, uint64_t offset, uint64_t length,
-                     struct byre_error *err)
-{
-    struct file_store *file = user;
-
-#ifdef FALLOC_FL_PUNCH_HOLE
-    /* A device without discard can still zero a range by itself. */
-    static const int modes[] = { FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE };
-
-    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-        if (fallocate(file->fd, modes[i] | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-                      (off_t)length) == 0)
-            return BYRE_OK;
-        if (errno != EOPNOTSUPP && errno != ENODEV && errno != EINVAL &&
-            errno != ENOSYS)
-            return fail_errno(err, errno, "cannot zero %llu bytes at %llu",
-                              (unsigned long long)length,
-                              (unsigned long long)offset);
-    }
-#endif
-    return write_zeroes(file, offset, length, err);
-}
-
 static void file_close(void *user)
 {
     struct file_store *file = user;
 
     if (file->shares_locks)
-        file_lock_release(file->fd);
+        file_lock_release(file->fd, &file->held);
     close(file->fd);
     free(file);
 }
@@ -269,145 +239,31 @@ static const struct byre_store_ops file_ops = {
     .resize = file_resize,
     .zero = file_zero,
     .close = file_close,
+    .discard = file_discard,
 };
 
-/* A device may have many nodes, and is one device all the same. */
-static struct store_identity identity_of(const struct stat *st)
+struct file_store *file_store_of(struct byre_store *store)
 {
-    if (S_ISBLK(st->st_mode))
-        return (struct store_identity){ .known = true,
-                                        .is_device = true,
-                                        .device = (uint64_t)st->st_rdev };
-    return (struct store_identity){ .known = true,
-                                    .device = (uint64_t)st->st_dev,
-                                    .inode = (uint64_t)st->st_ino };
+    return store->ops.read == file_read ? store->user : NULL;
 }
 
-/* Takes over `fd`, also on failure. */
-static int store_from_fd(int fd, struct byre_store **ret_store,
-                         struct byre_error *err)
+int file_store_new(struct file_store *file, bool writable,
+                   struct byre_store **ret_store, struct byre_error *err)
 {
-    struct file_store *file = NULL;
-    struct stat st;
+    struct byre_store_ops ops = file_ops;
     int r;
-
-    if (fstat(fd, &st) < 0) {
-        r = fail_errno(err, errno, "cannot tell what it is");
-        goto out;
-    }
-
-    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-        r = fail(err, BYRE_E_UNSUPPORTED,
-                 "it is %s; a regular file or a block device is needed",
-                 S_ISDIR(st.st_mode)   ? "a directory"
-                 : S_ISCHR(st.st_mode) ? "a character device"
-                                       : "a pipe or socket");
-        goto out;
-    }
-
-    file = calloc(1, sizeof(*file));
-    if (file == NULL) {
-        r = fail_nomem(err, "a file store", sizeof(*file));
-        goto out;
-    }
-
-    file->fd = fd;
-    file->block_device = S_ISBLK(st.st_mode);
-    r = store_new(&file_ops, file, file->block_device ? "host_device" : "file",
-                  ret_store, err);
-    if (r < 0)
-        goto out;
 
     if (file->block_device)
-        (*ret_store)->ops.extent = NULL; /* a device has no holes to tell of */
-    (*ret_store)->allocated = file_allocated;
-    (*ret_store)->identity = identity_of(&st);
-    return BYRE_OK;
-out:
-    free(file);
-    close(fd);
-    return r;
-}
-
-/*
- * O_NONBLOCK keeps open() from waiting on a pipe that an image names instead of
- * a file; it has no effect on files and block devices.
- */
-static int open_flags(unsigned flags)
-{
-    int result = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-
-    result |= (flags & FILE_STORE_WRITE) ? O_RDWR : O_RDONLY;
-    if (flags & FILE_STORE_CREATE)
-        result |= O_CREAT | O_EXCL;
-    return result;
-}
-
-/* A file system without direct I/O is used through the page cache. */
-static void set_direct(struct byre_store *store)
-{
-    struct file_store *file = store->user;
-
-    if (fcntl(file->fd, F_SETFL, fcntl(file->fd, F_GETFL) | O_DIRECT) == 0)
-        atomic_store(&file->direct, true);
-}
-
-int file_store_open(const char *path, unsigned flags,
-                    struct byre_store **ret_store, struct byre_error *err)
-{
-    const int fd = open(path, open_flags(flags), 0644);
-    int r;
-
-    if (fd < 0)
-        return fail_errno(err, errno, "Could not open '%s'", path);
-
-    r = store_from_fd(fd, ret_store, err);
-    if (r < 0) {
-        if (flags & FILE_STORE_CREATE)
-            unlink(path);
-        error_prefix(err, "Could not open '%s'", path);
-        return r;
+        ops.extent = NULL; /* a device has no holes to tell of */
+    if (!writable) {
+        ops.write = NULL;
+        ops.resize = NULL;
+        ops.zero = NULL;
+        ops.discard = NULL;
     }
-    if (flags & FILE_STORE_DIRECT)
-        set_direct(*ret_store);
-    return BYRE_OK;
-}
-
-/*
- * A description of its own, where the system gives one: a duplicate would share
- * the caller's file position, flags and locks.
- */
-static int reopen(int fd)
-{
-    char path[64];
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return open(path, open_flags(0));
-}
-
-int file_store_open_fd(int fd, struct byre_store **ret_store,
-                       struct byre_error *err)
-{
-    int own = reopen(fd);
-    const bool shares_locks = own < 0;
-    int r;
-
-    if (own < 0)
-        own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (own < 0)
-        return fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
-
-    r = store_from_fd(own, ret_store, err);
+    r = store_new(&ops, file, file->block_device ? "host_device" : "file",
+                  ret_store, err);
     if (r == BYRE_OK)
-        ((struct file_store *)(*ret_store)->user)->shares_locks = shares_locks;
+        (*ret_store)->allocated = file_allocated;
     return r;
-}
-
-int file_store_lock(struct byre_store *store, unsigned used, unsigned unshared,
-                    const char *name, struct byre_error *err)
-{
-    if (store->ops.read != file_read)
-        return BYRE_OK;
-    return file_lock_take(((struct file_store *)store->user)->fd, used,
-                          unshared, name, err);
 }

@@ -17,15 +17,24 @@
 #define FILE_LOCK_WRITE  (1u << 1)
 #define FILE_LOCK_RESIZE (1u << 3)
 
+/* What a descriptor holds, in FILE_LOCK_* bits; zeroes at first. */
+struct file_lock {
+    unsigned used;
+    unsigned unshared;
+};
+
 /*
- * Takes the bytes of `used` and `unshared` (FILE_LOCK_* bits) and
- * fails with BYRE_E_LOCKED if somebody's contradict them.  Does nothing on a
- * system without such locks.
+ * Takes the bytes of `wanted` and gives back those that *held has beyond it.
+ * Fails with BYRE_E_LOCKED if somebody's contradict `wanted`, who is named in
+ * the message as far as the system tells; then *held is as it was, and at no
+ * instant was less held than that.  Does nothing on a system without such
+ * locks.  `name` is the file's, for the message.
  */
-int file_lock_take(int fd, unsigned used, unsigned unshared, const char *name,
+int file_lock_take(int fd, struct file_lock *held,
+                   const struct file_lock *wanted, const char *name,
                    struct byre_error *err);
 
-/* Drops all of them.  Closing the last descriptor does the same. */
-void file_lock_release(int fd);
+/* Gives back what is held.  Closing the last descriptor does the same. */
+void file_lock_release(int fd, struct file_lock *held);
 
 #endif

@@ -102,18 +102,25 @@ static int memory_resize(void *user, uint64_t size_bytes,
 }
 
 static int memory_zero(void *user, uint64_t offset, uint64_t length,
-                       struct byre_error *err)
+                       uint32_t flags, struct byre_error *err)
 {
     struct memory_store *memory = user;
-    int r = BYRE_OK;
 
+    (void)flags;
+    (void)err;
     pthread_rwlock_wrlock(&memory->lock);
-    if (offset + length > memory->length)
-        r = set_length(memory, offset + length, err);
-    if (r == BYRE_OK && length > 0)
-        memset(memory->bytes + offset, 0, (size_t)length);
+    if (offset < memory->length)
+        memset(memory->bytes + offset, 0,
+               (size_t)min_u64(length, memory->length - offset));
     pthread_rwlock_unlock(&memory->lock);
-    return r;
+    return BYRE_OK;
+}
+
+/* No memory is freed; but who still reads it shall notice. */
+static int memory_discard(void *user, uint64_t offset, uint64_t length,
+                          struct byre_error *err)
+{
+    return memory_zero(user, offset, length, BYRE_STORE_MAY_UNMAP, err);
 }
 
 static int memory_flush(void *user, struct byre_error *err)
@@ -141,6 +148,7 @@ static const struct byre_store_ops memory_ops = {
     .resize = memory_resize,
     .zero = memory_zero,
     .close = memory_close,
+    .discard = memory_discard,
 };
 
 int byre_store_new_memory(const void *buf, size_t length,

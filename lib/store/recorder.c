@@ -88,6 +88,8 @@ int record_apply(const struct record *record, struct sparse_bytes *bytes,
     case RECORD_RESIZE:
         sparse_resize(bytes, record->length);
         return BYRE_OK;
+    case RECORD_DISCARD:
+        return sparse_discard(bytes, record->offset, record->length, err);
     case RECORD_FLUSH:
         return BYRE_OK;
     }
@@ -178,12 +180,26 @@ static int recorder_write(void *user, uint64_t offset, const void *buf,
 }
 
 static int recorder_zero(void *user, uint64_t offset, uint64_t length,
-                         struct byre_error *err)
+                         uint32_t flags, struct byre_error *err)
+{
+    struct recorder *recorder = user;
+
+    (void)flags;
+    return perform(recorder,
+                   &(struct record){ .kind = RECORD_ZERO,
+                                     .store = recorder->index,
+                                     .offset = offset,
+                                     .length = length },
+                   err);
+}
+
+static int recorder_discard(void *user, uint64_t offset, uint64_t length,
+                            struct byre_error *err)
 {
     struct recorder *recorder = user;
 
     return perform(recorder,
-                   &(struct record){ .kind = RECORD_ZERO,
+                   &(struct record){ .kind = RECORD_DISCARD,
                                      .store = recorder->index,
                                      .offset = offset,
                                      .length = length },
@@ -220,6 +236,7 @@ static const struct byre_store_ops recorder_ops = {
     .flush = recorder_flush,
     .resize = recorder_resize,
     .zero = recorder_zero,
+    .discard = recorder_discard,
 };
 
 /* Takes over `recorder` into the log, if there is memory for it. */

@@ -5,8 +5,9 @@
  *
  * The stores of one log (an image and its data file, an overlay and its base)
  * write into one sequence of operations: writes with their bytes, zeroes,
- * resizes and flushes.  Reads see the newest bytes.  A *cut* at c is a power
- * failure after the first c operations were issued and before any other was.
+ * discards, resizes and flushes.  Reads see the newest bytes.  A *cut* at c is
+ * a power failure after the first c operations were issued and before any other
+ * was.
  *
  * The model:
  *
@@ -25,7 +26,12 @@
  *   chosen vanishes, what lies before it and has not arrived reads as zeroes.
  * - What a pending resize cuts off, and a later pending operation reaches past
  *   again, is zeroed by the resize in parts, as by a zero.
- * - A zero past the end of a store does not grow it.
+ * - A zero or discard past the end of a store does not grow it.
+ * - Of a discard each sector may keep its bytes or read as zeroes, as of a zero
+ *   that may never arrive.  What reads see at once, and what is durable after a
+ *   barrier, is zeroes in about half of the sectors and the old bytes in the
+ *   others, always the same ones: a program that goes on reading what it has
+ *   discarded is found, and so is one that takes it for zeroes.
  *
  * Files and disks order more than this: a file system does not let a write pass
  * an older truncation, and a page cache writes a sector with all that was done
@@ -45,14 +51,20 @@
 
 /* ---- Recording ---- */
 
-enum record_kind { RECORD_WRITE, RECORD_ZERO, RECORD_RESIZE, RECORD_FLUSH };
+enum record_kind {
+    RECORD_WRITE,
+    RECORD_ZERO,
+    RECORD_RESIZE,
+    RECORD_FLUSH,
+    RECORD_DISCARD
+};
 
 /* One operation of the sequence. */
 struct record {
     enum record_kind kind;
     size_t store;    /* in the order in which the stores were made, from 0 */
-    uint64_t offset; /* of a write or zero */
-    uint64_t length; /* of a write or zero in bytes; what a resize sets */
+    uint64_t offset; /* of a write, zero or discard */
+    uint64_t length; /* of it in bytes; what a resize sets */
     const uint8_t *bytes; /* of a write; the log's */
 };
 

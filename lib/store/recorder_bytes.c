@@ -198,8 +198,16 @@ int sparse_write(struct sparse_bytes *sparse, uint64_t offset, const void *buf,
     return BYRE_OK;
 }
 
-int sparse_zero(struct sparse_bytes *sparse, uint64_t offset, uint64_t length,
-                struct byre_error *err)
+static bool every_sector(uint64_t index)
+{
+    (void)index;
+    return true;
+}
+
+/* Zeroes what there is of the range in the sectors that are `chosen`. */
+static int zero_chosen(struct sparse_bytes *sparse, uint64_t offset,
+                       uint64_t length, bool (*chosen)(uint64_t index),
+                       struct byre_error *err)
 {
     const uint64_t end = min_u64(offset + length, sparse->length);
     uint64_t present = 0;
@@ -210,11 +218,30 @@ int sparse_zero(struct sparse_bytes *sparse, uint64_t offset, uint64_t length,
         return fail_nomem(err, "sectors in memory", (size_t)length);
 
     for (uint64_t at = offset; at < end; at += within_sector(at, end - at)) {
-        if (!sector_is_absent(sparse, at / SECTOR_BYTES))
-            memset(own_sector(sparse, at / SECTOR_BYTES) + at % SECTOR_BYTES, 0,
+        const uint64_t index = at / SECTOR_BYTES;
+
+        if (chosen(index) && !sector_is_absent(sparse, index))
+            memset(own_sector(sparse, index) + at % SECTOR_BYTES, 0,
                    within_sector(at, end - at));
     }
     return BYRE_OK;
+}
+
+int sparse_zero(struct sparse_bytes *sparse, uint64_t offset, uint64_t length,
+                struct byre_error *err)
+{
+    return zero_chosen(sparse, offset, length, every_sector, err);
+}
+
+bool sparse_discard_zeroes(uint64_t index)
+{
+    return (index + 1) * UINT64_C(0x9e3779b97f4a7c15) >> 63 != 0;
+}
+
+int sparse_discard(struct sparse_bytes *sparse, uint64_t offset,
+                   uint64_t length, struct byre_error *err)
+{
+    return zero_chosen(sparse, offset, length, sparse_discard_zeroes, err);
 }
 
 void sparse_resize(struct sparse_bytes *sparse, uint64_t length)
@@ -296,13 +323,26 @@ static int store_of_sparse_resize(void *user, uint64_t size_bytes,
 }
 
 static int store_of_sparse_zero(void *user, uint64_t offset, uint64_t length,
-                                struct byre_error *err)
+                                uint32_t flags, struct byre_error *err)
+{
+    struct sparse_store *store = user;
+    int r;
+
+    (void)flags;
+    pthread_rwlock_wrlock(&store->lock);
+    r = sparse_zero(&store->bytes, offset, length, err);
+    pthread_rwlock_unlock(&store->lock);
+    return r;
+}
+
+static int store_of_sparse_discard(void *user, uint64_t offset, uint64_t length,
+                                   struct byre_error *err)
 {
     struct sparse_store *store = user;
     int r;
 
     pthread_rwlock_wrlock(&store->lock);
-    r = sparse_zero(&store->bytes, offset, length, err);
+    r = sparse_discard(&store->bytes, offset, length, err);
     pthread_rwlock_unlock(&store->lock);
     return r;
 }
@@ -325,6 +365,7 @@ static const struct byre_store_ops sparse_ops = {
     .resize = store_of_sparse_resize,
     .zero = store_of_sparse_zero,
     .close = store_of_sparse_close,
+    .discard = store_of_sparse_discard,
 };
 
 int sparse_store_new(struct sparse_bytes *sparse, struct byre_store **ret_store,

@@ -43,6 +43,16 @@ int sparse_write(struct sparse_bytes *sparse, uint64_t offset, const void *buf,
 int sparse_zero(struct sparse_bytes *sparse, uint64_t offset, uint64_t length,
                 struct byre_error *err);
 
+/*
+ * Whether a sector that is discarded reads as zeroes from then on; about half
+ * of them do, with no order that a program would know.
+ */
+bool sparse_discard_zeroes(uint64_t index);
+
+/* Zeroes those sectors of what there is of the range, all or nothing. */
+int sparse_discard(struct sparse_bytes *sparse, uint64_t offset,
+                   uint64_t length, struct byre_error *err);
+
 /* Sets the length; what is cut off reads as zeroes if it comes back. */
 void sparse_resize(struct sparse_bytes *sparse, uint64_t length);
 

@@ -103,6 +103,15 @@ static int grow(void *array, size_t count, size_t *capacity, size_t size,
     return BYRE_OK;
 }
 
+/* Whether the operation may change the sector, but the newest bytes do without.
+ */
+static bool is_optional(const struct pending *pending, uint64_t operation,
+                        uint64_t index)
+{
+    return pending->recorder->log->records[operation].kind == RECORD_DISCARD &&
+           !sparse_discard_zeroes(index);
+}
+
 /* Adds what [offset, offset + length) has in the sector `index`, if anything.
  */
 static int add_part(struct pending *pending, uint64_t operation, uint64_t index,
@@ -127,6 +136,7 @@ static int add_part(struct pending *pending, uint64_t operation, uint64_t index,
         .bytes = bytes != NULL ? bytes + (from - offset) : NULL,
         .from = (uint32_t)(from - start),
         .length = (uint32_t)(end - from),
+        .is_optional = is_optional(pending, operation, index),
     };
     return BYRE_OK;
 }
@@ -258,7 +268,8 @@ static int gather_zeroes_and_lengths(struct pending *pending, uint64_t cut,
             continue;
         if (record->kind == RECORD_WRITE)
             r = add_growth(pending, i, record, &length, err);
-        if (record->kind == RECORD_ZERO && record->offset < length)
+        if ((record->kind == RECORD_ZERO || record->kind == RECORD_DISCARD) &&
+            record->offset < length)
             r = add_zeroes(pending, i, record->offset,
                            min_u64(record->length, length - record->offset),
                            written, err);

@@ -16,6 +16,7 @@ struct pending_part {
     const uint8_t *bytes; /* NULL: zeroes */
     uint32_t from;        /* in the sector */
     uint32_t length;
+    bool is_optional; /* of a discard, and the newest bytes are without it */
 };
 
 struct pending_sector {

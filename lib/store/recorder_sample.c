@@ -82,6 +82,16 @@ static bool arrives(const struct sample *sample, uint64_t operation,
     return false;
 }
 
+/* The newest bytes are without the optional parts; else a coin decides. */
+static bool part_arrives(const struct sample *sample,
+                         const struct pending_part *part)
+{
+    if (!arrives(sample, part->operation, part->sector))
+        return false;
+    return !part->is_optional || (sample->kind != SAMPLE_EVERYTHING &&
+                                  coin(sample, part->sector, part->operation));
+}
+
 /*
  * The length that the last operation to arrive gives; now and then any of those
  * that there are.
@@ -131,7 +141,7 @@ static int build_sector(const struct sample *sample,
     for (size_t i = 0; i < sector->part_count; i++) {
         const struct pending_part *part = part_in_order(sample, sector, i);
 
-        if (!arrives(sample, part->operation, sector->index))
+        if (!part_arrives(sample, part))
             continue;
         part_apply(part, content);
         changed = true;

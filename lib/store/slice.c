@@ -10,15 +10,29 @@
 struct slice_store {
     struct byre_store *base;
     uint64_t offset;
-    uint64_t length;
+    uint64_t length; /* BYRE_NO_OFFSET: up to the end of the base */
 };
+
+static bool is_fixed(const struct slice_store *slice)
+{
+    return slice->length != BYRE_NO_OFFSET;
+}
+
+/* How much of the range is in the window. */
+static uint64_t clip(const struct slice_store *slice, uint64_t offset,
+                     uint64_t length)
+{
+    const uint64_t end =
+        is_fixed(slice) ? slice->length : STORE_MAX_OFFSET - slice->offset;
+
+    return offset < end ? min_u64(end - offset, length) : 0;
+}
 
 static int slice_read(void *user, uint64_t offset, void *buf, size_t length,
                       struct byre_error *err)
 {
     struct slice_store *slice = user;
-    const uint64_t inside = offset < slice->length ? slice->length - offset : 0;
-    const size_t readable = (size_t)min_u64(inside, length);
+    const size_t readable = (size_t)clip(slice, offset, length);
 
     memset((uint8_t *)buf + readable, 0, length - readable);
     if (readable == 0)
@@ -31,8 +45,18 @@ static int slice_get_size(void *user, uint64_t *ret_size_bytes,
 {
     struct slice_store *slice = user;
 
-    (void)err;
-    *ret_size_bytes = slice->length;
+    uint64_t base_bytes = 0;
+    int r;
+
+    if (is_fixed(slice)) {
+        *ret_size_bytes = slice->length;
+        return BYRE_OK;
+    }
+    r = store_get_size(slice->base, &base_bytes, err);
+    if (r < 0)
+        return r;
+    *ret_size_bytes =
+        base_bytes > slice->offset ? base_bytes - slice->offset : 0;
     return BYRE_OK;
 }
 
@@ -42,14 +66,71 @@ static int slice_extent(void *user, uint64_t offset, uint64_t length,
 {
     struct slice_store *slice = user;
 
-    if (offset >= slice->length) {
+    if (clip(slice, offset, length) == 0) {
         *ret_kind = BYRE_STORE_HOLE;
         *ret_length = length;
         return BYRE_OK;
     }
     return store_extent(slice->base, slice->offset + offset,
-                        min_u64(length, slice->length - offset), ret_kind,
-                        ret_length, err);
+                        clip(slice, offset, length), ret_kind, ret_length, err);
+}
+
+static int slice_write(void *user, uint64_t offset, const void *buf,
+                       size_t length, struct byre_error *err)
+{
+    struct slice_store *slice = user;
+
+    if (is_fixed(slice) && clip(slice, offset, length) < length)
+        return fail(err, BYRE_E_LIMIT,
+                    "a write of %zu bytes at %llu does not fit the window of "
+                    "the file, which has a fixed size of %llu bytes",
+                    length, (unsigned long long)offset,
+                    (unsigned long long)slice->length);
+    return store_write(slice->base, slice->offset + offset, buf, length, err);
+}
+
+static int slice_flush(void *user, struct byre_error *err)
+{
+    struct slice_store *slice = user;
+
+    return store_flush(slice->base, err);
+}
+
+static int slice_resize(void *user, uint64_t size_bytes, struct byre_error *err)
+{
+    struct slice_store *slice = user;
+
+    if (!is_fixed(slice))
+        return store_resize(slice->base, slice->offset + size_bytes, err);
+    if (size_bytes == slice->length)
+        return BYRE_OK;
+    return fail(err, BYRE_E_UNSUPPORTED,
+                "cannot resize to %llu bytes: the window of the file has a "
+                "fixed size of %llu bytes; one without a size can be resized",
+                (unsigned long long)size_bytes,
+                (unsigned long long)slice->length);
+}
+
+static int slice_zero(void *user, uint64_t offset, uint64_t length,
+                      uint32_t flags, struct byre_error *err)
+{
+    struct slice_store *slice = user;
+    const uint64_t inside = clip(slice, offset, length);
+
+    if (inside == 0)
+        return BYRE_OK;
+    return store_zero(slice->base, slice->offset + offset, inside, flags, err);
+}
+
+static int slice_discard(void *user, uint64_t offset, uint64_t length,
+                         struct byre_error *err)
+{
+    struct slice_store *slice = user;
+    const uint64_t inside = clip(slice, offset, length);
+
+    if (inside == 0)
+        return BYRE_OK;
+    return store_discard(slice->base, slice->offset + offset, inside, err);
 }
 
 /* That of the whole file, as QEMU tells it. */
@@ -72,32 +153,41 @@ static void slice_close(void *user)
     free(slice);
 }
 
-static const struct byre_store_ops slice_ops = {
-    .size = sizeof(struct byre_store_ops),
-    .read = slice_read,
-    .get_size = slice_get_size,
-    .extent = slice_extent,
-    .close = slice_close,
-};
+/* What the base lacks is missing here too. */
+static struct byre_store_ops ops_like(const struct byre_store_ops *base)
+{
+    return (struct byre_store_ops){
+        .size = sizeof(struct byre_store_ops),
+        .read = slice_read,
+        .get_size = slice_get_size,
+        .extent = slice_extent,
+        .write = base->write != NULL ? slice_write : NULL,
+        .flush = base->flush != NULL ? slice_flush : NULL,
+        .resize = base->resize != NULL ? slice_resize : NULL,
+        .zero = base->zero != NULL ? slice_zero : NULL,
+        .close = slice_close,
+        .discard = base->discard != NULL ? slice_discard : NULL,
+    };
+}
 
 int slice_store_new(struct byre_store *base, uint64_t offset, uint64_t length,
                     struct byre_store **ret_store, struct byre_error *err)
 {
+    const struct byre_store_ops ops = ops_like(&base->ops);
     struct slice_store *slice;
-    uint64_t base_bytes;
+    uint64_t base_bytes, now;
     int r;
 
     r = store_get_size(base, &base_bytes, err);
     if (r < 0)
         return r;
 
-    if (length == BYRE_NO_OFFSET && offset <= base_bytes)
-        length = base_bytes - offset;
-    if (!range_within(offset, length, base_bytes))
+    now = length != BYRE_NO_OFFSET ? length : 0;
+    if (!range_within(offset, now, base_bytes))
         return fail(err, BYRE_E_INVALID,
                     "offset %llu with size %llu does not fit a file of %llu "
                     "bytes",
-                    (unsigned long long)offset, (unsigned long long)length,
+                    (unsigned long long)offset, (unsigned long long)now,
                     (unsigned long long)base_bytes);
 
     slice = malloc(sizeof(*slice));
@@ -105,7 +195,7 @@ int slice_store_new(struct byre_store *base, uint64_t offset, uint64_t length,
         return fail_nomem(err, "a slice of a store", sizeof(*slice));
 
     *slice = (struct slice_store){ store_ref(base), offset, length };
-    r = store_new(&slice_ops, slice, base->protocol, ret_store, err);
+    r = store_new(&ops, slice, base->protocol, ret_store, err);
     if (r < 0) {
         slice_close(slice);
         return r;

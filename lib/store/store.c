@@ -2,12 +2,18 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arith.h"
 #include "base/error.h"
 #include "base/sized.h"
+
+/* Written at once where a store cannot zero; aligned for direct I/O. */
+#define ZEROES_BYTES 65536
+
+static alignas(4096) const uint8_t zeroes[ZEROES_BYTES];
 
 /* The members of the first version of struct byre_store_ops that must be set.
  */
@@ -172,6 +178,12 @@ static int fail_missing(const char *function, struct byre_error *err)
                 function);
 }
 
+static int fail_past_limit(const char *what, struct byre_error *err)
+{
+    return fail(err, BYRE_E_INVALID, "%s ends past the limit of %llu", what,
+                (unsigned long long)STORE_MAX_OFFSET);
+}
+
 int store_write(struct byre_store *store, uint64_t offset, const void *buf,
                 size_t length, struct byre_error *err)
 {
@@ -180,8 +192,7 @@ int store_write(struct byre_store *store, uint64_t offset, const void *buf,
     if (store->ops.write == NULL)
         return fail_missing("write", err);
     if (!range_within(offset, length, STORE_MAX_OFFSET))
-        return fail(err, BYRE_E_INVALID, "a write ends past the limit of %llu",
-                    (unsigned long long)STORE_MAX_OFFSET);
+        return fail_past_limit("a write", err);
     return store->ops.write(store->user, offset, buf, length,
                             error_or(err, &scratch));
 }
@@ -208,18 +219,60 @@ int store_resize(struct byre_store *store, uint64_t size_bytes,
     return store->ops.resize(store->user, size_bytes, error_or(err, &scratch));
 }
 
+/* Writes what there is of the range as zeroes; what is past the end is none. */
+static int write_zeroes(struct byre_store *store, uint64_t offset,
+                        uint64_t length, struct byre_error *err)
+{
+    uint64_t size = 0;
+    int r;
+
+    if (store->ops.write == NULL)
+        return fail_missing("write", err);
+    r = store_get_size(store, &size, err);
+    if (r < 0)
+        return r;
+
+    length = offset < size ? min_u64(length, size - offset) : 0;
+    while (length > 0 && r == BYRE_OK) {
+        /* The first ends where all that follow are aligned. */
+        const uint64_t most = ZEROES_BYTES - offset % ZEROES_BYTES;
+        const size_t n = (size_t)min_u64(length, most);
+
+        r = store_write(store, offset, zeroes, n, err);
+        offset += n;
+        length -= n;
+    }
+    return r;
+}
+
 int store_zero(struct byre_store *store, uint64_t offset, uint64_t length,
-               struct byre_error *err)
+               uint32_t flags, struct byre_error *err)
 {
     struct byre_error scratch;
+    int r = BYRE_E_UNSUPPORTED;
 
-    if (store->ops.zero == NULL)
-        return fail_missing("zero", err);
     if (!range_within(offset, length, STORE_MAX_OFFSET))
-        return fail(err, BYRE_E_INVALID, "a write ends past the limit of %llu",
-                    (unsigned long long)STORE_MAX_OFFSET);
-    return store->ops.zero(store->user, offset, length,
+        return fail_past_limit("a zero", err);
+    if (store->ops.zero != NULL)
+        r = store->ops.zero(store->user, offset, length, flags,
+                            error_or(err, &scratch));
+    return r == BYRE_E_UNSUPPORTED ? write_zeroes(store, offset, length, err)
+                                   : r;
+}
+
+int store_discard(struct byre_store *store, uint64_t offset, uint64_t length,
+                  struct byre_error *err)
+{
+    struct byre_error scratch;
+    int r;
+
+    if (!range_within(offset, length, STORE_MAX_OFFSET))
+        return fail_past_limit("a discard", err);
+    if (store->ops.discard == NULL)
+        return BYRE_OK;
+    r = store->ops.discard(store->user, offset, length,
                            error_or(err, &scratch));
+    return r == BYRE_E_UNSUPPORTED ? BYRE_OK : r;
 }
 
 uint64_t store_allocated_bytes(struct byre_store *store)

@@ -61,14 +61,30 @@ int store_extent(struct byre_store *store, uint64_t offset, uint64_t length,
                  uint32_t *ret_kind, uint64_t *ret_length,
                  struct byre_error *err);
 
-/* These give BYRE_E_UNSUPPORTED on a store that lacks the function. */
+/*
+ * These give BYRE_E_UNSUPPORTED on a store that lacks the function.  One that
+ * lacks write is read-only.
+ */
 int store_write(struct byre_store *store, uint64_t offset, const void *buf,
                 size_t length, struct byre_error *err);
 int store_flush(struct byre_store *store, struct byre_error *err);
 int store_resize(struct byre_store *store, uint64_t size_bytes,
                  struct byre_error *err);
+
+/*
+ * Makes the range read as zeroes (flags: BYRE_STORE_MAY_UNMAP).  A store that
+ * cannot do it by itself has them written, up to its end; what lies past that
+ * reads as zero already.
+ */
 int store_zero(struct byre_store *store, uint64_t offset, uint64_t length,
-               struct byre_error *err);
+               uint32_t flags, struct byre_error *err);
+
+/*
+ * Nobody needs the range any more: it may read as it was or as zeroes from then
+ * on.  A store that cannot use that keeps it.
+ */
+int store_discard(struct byre_store *store, uint64_t offset, uint64_t length,
+                  struct byre_error *err);
 
 /* Bytes the store takes on its medium, or BYRE_NO_OFFSET if unknown. */
 uint64_t store_allocated_bytes(struct byre_store *store);

@@ -3,10 +3,11 @@
  * Recorded operations as a script, and stores as text, for tests of the
  * recorder.
  *
- * In a script "W512+300=A" writes 300 letters A at 512, "Z" zeroes, "R"
- * resizes, "F" flushes, "1:" in front names the store.  A store is written as
- * its sectors: a letter for one full of it, '.' for zeroes, else its runs in
- * brackets, "(A300x212)"; "-" is an empty store; '|' stands between stores.
+ * In a script "W512+300=A" writes 300 letters A at 512, "Z" zeroes, "D"
+ * discards, "R" resizes, "F" flushes, "1:" in front names the store.  A store
+ * is written as its sectors: a letter for one full of it, '.' for zeroes, else
+ * its runs in brackets, "(A300x212)"; "-" is an empty store; '|' stands between
+ * stores.
  */
 #ifndef BYRE_TESTS_RECORDER_SCRIPT_H
 #define BYRE_TESTS_RECORDER_SCRIPT_H
@@ -74,7 +75,9 @@ static inline void run_word(struct recording *rec, const char *word)
         memset(bytes, letter, sizeof(bytes));
         r = store_write(store, offset, bytes, length, NULL);
     } else if (sscanf(word, "Z%u+%u", &offset, &length) == 2) {
-        r = store_zero(store, offset, length, NULL);
+        r = store_zero(store, offset, length, 0, NULL);
+    } else if (sscanf(word, "D%u+%u", &offset, &length) == 2) {
+        r = store_discard(store, offset, length, NULL);
     } else if (sscanf(word, "R%u", &length) == 1) {
         r = store_resize(store, length, NULL);
     } else if (word[0] == 'F') {

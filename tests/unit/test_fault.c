@@ -51,7 +51,9 @@ static int call(struct byre_store *store, enum fault_kind kind,
     case FAULT_RESIZE:
         return store_resize(store, 4096, err);
     case FAULT_ZERO:
-        return store_zero(store, 0, 16, err);
+        return store_zero(store, 0, 16, 0, err);
+    case FAULT_DISCARD:
+        return store_discard(store, 0, 16, err);
     case FAULT_GET_SIZE:
         return store_get_size(store, &bytes, err);
     case FAULT_EXTENT:
@@ -217,6 +219,57 @@ static void test_stands_for_its_base(void **state)
     fixture_done(&f);
 }
 
+static int zero_unsupported(void *user, uint64_t offset, uint64_t length,
+                            uint32_t flags, struct byre_error *err)
+{
+    (void)user;
+    (void)offset;
+    (void)length;
+    (void)flags;
+    (void)err;
+    return BYRE_E_UNSUPPORTED;
+}
+
+/* The writes that a zero comes down to are calls that can fail. */
+static void test_zero_by_writes(void **state)
+{
+    uint8_t got[4096], want[4096];
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f);
+    f.base->ops.zero = zero_unsupported;
+    faults_set(&f.faults, FAULT_WRITE,
+               &(struct fault){ .nth = 1, .sys_errno = ENOSPC });
+    assert_int_equal(store_zero(f.store, 100, 50, 0, NULL), BYRE_E_IO);
+    assert_int_equal(faults_calls(&f.faults, FAULT_ZERO), 1);
+    assert_int_equal(store_zero(f.store, 100, 50, 0, NULL), BYRE_OK);
+    pattern_fill(want, sizeof(want), 0);
+    memset(want + 100, 0, 50);
+    store_read(f.base, 0, got, sizeof(got), NULL);
+    assert_memory_equal(got, want, sizeof(got));
+    fixture_done(&f);
+}
+
+/* A discard that fails has discarded nothing. */
+static void test_failed_discard(void **state)
+{
+    uint8_t got[4096], want[4096];
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f);
+    faults_set(&f.faults, FAULT_DISCARD, &(struct fault){ .nth = 1 });
+    assert_int_equal(store_discard(f.store, 0, 4096, NULL), BYRE_E_IO);
+    pattern_fill(want, sizeof(want), 0);
+    store_read(f.base, 0, got, sizeof(got), NULL);
+    assert_memory_equal(got, want, sizeof(got));
+    assert_int_equal(store_discard(f.store, 0, 4096, NULL), BYRE_OK);
+    store_read(f.base, 0, got, sizeof(got), NULL);
+    assert_true(all_bytes_are(got, sizeof(got), 0));
+    fixture_done(&f);
+}
+
 #define THREADS      4
 #define CALLS_OF_ONE 2000
 
@@ -262,6 +315,8 @@ int main(void)
         cmocka_unit_test(test_any_call_and_its_code),
         cmocka_unit_test(test_persisting),
         cmocka_unit_test(test_torn_writes),
+        cmocka_unit_test(test_zero_by_writes),
+        cmocka_unit_test(test_failed_discard),
         cmocka_unit_test(test_stands_for_its_base),
         cmocka_unit_test(test_threads),
     };

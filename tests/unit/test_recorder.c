@@ -47,6 +47,15 @@ static const struct states_case states_cases[] = {
     { "zeroes before a write", "x", "Z0+512 W0+512=A", WHOLE, "x . A" },
     { "zeroes of some bytes", "x", "Z0+256", WHOLE, "x (.256x256)" },
     { "zeroes past the end", "x", "Z512+512", WHOLE, "x" },
+    { "a discard", "xyz", "D0+1024", WHOLE, "xyz .yz x.z ..z" },
+    { "a discard of some bytes", "x", "D0+256", WHOLE, "x (.256x256)" },
+    { "a discard, and a write over it", "x", "D0+512 W0+512=A", WHOLE,
+      "x . A" },
+    { "a discard past the end", "x", "D512+512", WHOLE, "x" },
+    /* Of sectors 0 to 4 the first and the third read as zeroes. */
+    { "a discard behind a barrier", "vwxyz", "D0+2560 F", WHOLE, ".w.yz" },
+    { "a discard, a barrier and a write", "vwx", "D0+1536 F W512+512=A", WHOLE,
+      ".w. .A." },
     { "an append", "-", "W0+512=A", WHOLE, "- . A" },
     { "a torn append", "x", "W512+1024=A", WHOLE,
       "x x. xA x.. xA. x.A xAA" },
@@ -196,7 +205,7 @@ static void test_states_are_their_own(void **state)
     assert_int_equal(crash_states_build(states, 1, &first, NULL), BYRE_OK);
     assert_int_equal(store_resize(first, 600, NULL), BYRE_OK);
     assert_int_equal(store_write(first, 10, "123", 3, NULL), BYRE_OK);
-    assert_int_equal(store_zero(first, 20, 5, NULL), BYRE_OK);
+    assert_int_equal(store_zero(first, 20, 5, 0, NULL), BYRE_OK);
     assert_int_equal(store_resize(first, 1536, NULL), BYRE_OK);
     assert_int_equal(store_flush(first, NULL), BYRE_OK);
     print_stores(&first, 1, text);
@@ -213,6 +222,34 @@ static void test_states_are_their_own(void **state)
     crash_states_free(states);
     assert_int_equal(crash_states_new(rec.log, 0, 0, &states, NULL),
                      BYRE_E_INVALID);
+    recording_done(&rec);
+}
+
+/*
+ * Whoever goes on reading what is discarded meets zeroes, and whoever takes it
+ * for zeroes meets what it was: in a store of the log and in those of a state.
+ */
+static void test_discarded_sectors(void **state)
+{
+    struct byre_store *store = NULL;
+    struct crash_states *states = NULL;
+    struct recording rec;
+    char text[MAX_TEXT];
+
+    (void)state;
+    recording_init(&rec, "stuvwxyz");
+    run_word(&rec, "D100+3900");
+    print_stores(rec.stores, 1, text);
+    assert_string_equal(text, "(s100.412)t.vw.y(.416z96)");
+
+    assert_int_equal(crash_states_new(rec.log, 16, 0, &states, NULL), BYRE_OK);
+    assert_int_equal(crash_states_build(states, 0, &store, NULL), BYRE_OK);
+    assert_int_equal(store_discard(store, 100, 3900, NULL), BYRE_OK);
+    print_stores(&store, 1, text);
+    assert_string_equal(text, "(s100.412)t.vw.y(.416z96)");
+    assert_int_equal(size_of(store), 4096);
+    byre_store_unref(store);
+    crash_states_free(states);
     recording_done(&rec);
 }
 
@@ -253,6 +290,11 @@ static void test_recorder_is_a_store(void **state)
     assert_int_equal(record.offset, 100);
     assert_memory_equal(record.bytes, "abc", record.length);
     assert_int_equal(record_log_at(log, 4).kind, RECORD_FLUSH);
+    assert_int_equal(store_discard(store, 512, 1024, NULL), BYRE_OK);
+    record = record_log_at(log, 5);
+    assert_int_equal(record.kind, RECORD_DISCARD);
+    assert_int_equal(record.offset, 512);
+    assert_int_equal(record.length, 1024);
     byre_store_unref(store);
     record_log_free(log);
 }
@@ -314,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_states),
         cmocka_unit_test(test_every_order_of_parts),
         cmocka_unit_test(test_states_are_their_own),
+        cmocka_unit_test(test_discarded_sectors),
         cmocka_unit_test(test_recorder_is_a_store),
         cmocka_unit_test(test_threads),
     };

@@ -14,7 +14,7 @@ static void random_word(uint64_t *seed, unsigned unit, char *word, size_t size)
     const unsigned length = (1 + next_random(seed, 3)) * unit;
     const unsigned store = next_random(seed, MAX_STORES);
 
-    switch (next_random(seed, 8)) {
+    switch (next_random(seed, 9)) {
     case 0:
         snprintf(word, size, "%u:F", store);
         break;
@@ -23,6 +23,9 @@ static void random_word(uint64_t *seed, unsigned unit, char *word, size_t size)
         break;
     case 2:
         snprintf(word, size, "%u:Z%u+%u", store, offset, length);
+        break;
+    case 3:
+        snprintf(word, size, "%u:D%u+%u", store, offset, length);
         break;
     default:
         snprintf(word, size, "%u:W%u+%u=%c", store, offset, length,

@@ -1,57 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Without this test files and block devices could be read wrongly at their end,
- * their holes go unseen, and QEMU's locks stop keeping two users of a file
- * apart.
+ * their holes go unseen, and what is opened not be what was asked for.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/loop.h>
-#include <stdio.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "store/file.h"
-#include "store_cases.h"
-
-/* A temporary file, gone from its folder when the test ends. */
-struct scratch {
-    char path[64];
-    int fd;
-};
-
-static int scratch_setup(void **state)
-{
-    struct scratch *scratch = calloc(1, sizeof(*scratch));
-
-    assert_non_null(scratch);
-    strcpy(scratch->path, "/tmp/byre-test-store-XXXXXX");
-    scratch->fd = mkstemp(scratch->path);
-    assert_true(scratch->fd >= 0);
-    *state = scratch;
-    return 0;
-}
-
-static int scratch_teardown(void **state)
-{
-    struct scratch *scratch = *state;
-
-    close(scratch->fd);
-    unlink(scratch->path);
-    free(scratch);
-    return 0;
-}
-
-static void write_pattern(int fd, size_t length, uint64_t offset)
-{
-    uint8_t *buf = malloc(length);
-
-    assert_non_null(buf);
-    pattern_fill(buf, length, offset);
-    assert_int_equal(pwrite(fd, buf, length, (off_t)offset), length);
-    free(buf);
-}
+#include "base/arith.h"
+#include "store/file_store.h"
+#include "store_scratch.h"
 
 static void test_file_ends(void **state)
 {
@@ -99,7 +53,7 @@ static void test_file_writes(void **state)
         file_store_open(scratch->path, FILE_STORE_WRITE, &store, NULL),
         BYRE_OK);
     assert_int_equal(store_write(store, 2000, "abc", 3, NULL), BYRE_OK);
-    assert_int_equal(store_zero(store, 500, 100, NULL), BYRE_OK);
+    assert_int_equal(store_zero(store, 500, 100, 0, NULL), BYRE_OK);
     assert_int_equal(store_flush(store, NULL), BYRE_OK);
     assert_int_equal(size_of(store), 2003);
     assert_int_equal(store_resize(store, 2002, NULL), BYRE_OK);
@@ -118,8 +72,10 @@ static void test_file_read_only(void **state)
 
     write_pattern(scratch->fd, 1000, 0);
     assert_int_equal(file_store_open(scratch->path, 0, &store, NULL), BYRE_OK);
-    assert_true(store_write(store, 0, "abc", 3, NULL) < 0);
-    assert_true(store_resize(store, 3, NULL) < 0);
+    assert_int_equal(store_write(store, 0, "abc", 3, NULL), BYRE_E_UNSUPPORTED);
+    assert_int_equal(store_resize(store, 3, NULL), BYRE_E_UNSUPPORTED);
+    assert_int_equal(store_zero(store, 0, 3, 0, NULL), BYRE_E_UNSUPPORTED);
+    assert_int_equal(store_discard(store, 0, 1000, NULL), BYRE_OK);
     check_ends(store, 0);
     byre_store_unref(store);
 }
@@ -161,7 +117,7 @@ static void test_file_descriptor_is_the_callers(void **state)
 
     write_pattern(scratch->fd, 10000, 0);
     assert_int_equal(lseek(scratch->fd, 5, SEEK_SET), 5);
-    assert_int_equal(file_store_open_fd(scratch->fd, &store, NULL), BYRE_OK);
+    assert_int_equal(file_store_open_fd(scratch->fd, 0, &store, NULL), BYRE_OK);
     assert_int_equal(store_extent(store, 0, 10000, &kind, &length, NULL),
                      BYRE_OK);
     assert_int_equal(
@@ -207,6 +163,143 @@ static void test_file_direct_unaligned(void **state)
     free(page);
 }
 
+/* Reads of any alignment and length too, and what is aligned before them. */
+static void test_file_direct_reads(void **state)
+{
+    /* clang-format off */
+    static const struct { uint64_t offset; size_t length, shift; } cases[] = {
+        { 0, 8192, 0 }, { 4096, 4096, 0 }, { 4096, 8192, 0 }, { 1, 1, 0 },
+        { 511, 4099, 0 }, { 0, 4096, 8 }, { 8192, 4096, 0 }, { 512, 512, 512 },
+    };
+    /* clang-format on */
+    struct scratch *scratch = *state;
+    uint8_t *buf = aligned_alloc(4096, 16384), want[8192];
+
+    assert_non_null(buf);
+    write_pattern(scratch->fd, 10000, 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct byre_store *store = open_store(scratch->path, FILE_STORE_DIRECT);
+        uint8_t *got = buf + cases[i].shift;
+        const size_t length = cases[i].length;
+
+        memset(want, 0, sizeof(want));
+        pattern_fill(want, min_u64(length, 10000 - cases[i].offset),
+                     cases[i].offset);
+        memset(buf, 0xee, 16384);
+        assert_int_equal(store_read(store, 4096, buf, 4096, NULL), BYRE_OK);
+        assert_int_equal(store_read(store, cases[i].offset, got, length, NULL),
+                         BYRE_OK);
+        assert_memory_equal(got, want, length);
+        byre_store_unref(store);
+    }
+    free(buf);
+}
+
+/* What the description of the store's own descriptor says. */
+static int store_fd_flags(struct byre_store *store)
+{
+    return fcntl(file_store_of(store)->fd, F_GETFL);
+}
+
+/* Aligned reads stay direct, up to the end of the file and past it. */
+static void test_file_direct_stays(void **state)
+{
+    struct scratch *scratch = *state;
+    struct byre_store *store = open_store(scratch->path, FILE_STORE_DIRECT);
+    uint8_t *buf = aligned_alloc(4096, 16384);
+
+    assert_non_null(buf);
+    write_pattern(scratch->fd, 10000, 0);
+    if ((store_fd_flags(store) & O_DIRECT) == 0) {
+        print_message("the file system of /tmp has no direct I/O\n");
+        byre_store_unref(store);
+        free(buf);
+        skip();
+    }
+    assert_int_equal(store_read(store, 0, buf, 16384, NULL), BYRE_OK);
+    assert_int_equal(buf[9999], pattern_at(9999));
+    assert_true(all_bytes_are(buf + 10000, 6384, 0));
+    assert_true(store_fd_flags(store) & O_DIRECT);
+    assert_int_equal(store_read(store, 1, buf, 1, NULL), BYRE_OK);
+    assert_false(store_fd_flags(store) & O_DIRECT);
+    byre_store_unref(store);
+    free(buf);
+}
+
+/* A descriptor gives no more than its owner has. */
+static void test_file_descriptor_access(void **state)
+{
+    struct scratch *scratch = *state;
+    const int reader = open(scratch->path, O_RDONLY | O_CLOEXEC);
+    struct byre_store *store = NULL;
+    struct byre_error err = { .message = "" };
+
+    assert_true(reader >= 0);
+    assert_int_equal(file_store_open_fd(reader, FILE_STORE_WRITE, &store, &err),
+                     BYRE_E_STATE);
+    assert_non_null(strstr(err.message, "open for reading only"));
+    assert_null(store);
+    assert_int_equal(fcntl(scratch->fd, F_SETFL, O_APPEND), 0);
+    assert_int_equal(
+        file_store_open_fd(scratch->fd, FILE_STORE_WRITE, &store, &err),
+        BYRE_E_STATE);
+    assert_non_null(strstr(err.message, "open for appending"));
+    assert_int_equal(fcntl(scratch->fd, F_SETFL, 0), 0);
+
+    assert_int_equal(file_store_open_fd(scratch->fd,
+                                        FILE_STORE_WRITE | FILE_STORE_DIRECT,
+                                        &store, &err),
+                     BYRE_OK);
+    assert_int_equal(store_write(store, 0, "abc", 3, NULL), BYRE_OK);
+    assert_int_equal(size_of(store), 3);
+    assert_false(fcntl(scratch->fd, F_GETFL) & O_DIRECT);
+    byre_store_unref(store);
+
+    /* Without the flag it is a store to read, whatever the descriptor is. */
+    assert_int_equal(file_store_open_fd(scratch->fd, 0, &store, &err), BYRE_OK);
+    assert_int_equal(store_write(store, 0, "abc", 3, NULL), BYRE_E_UNSUPPORTED);
+    byre_store_unref(store);
+    close(reader);
+}
+
+/* A flush that is asked of a dead descriptor shows which store makes calls. */
+static void test_file_no_sync(void **state)
+{
+    struct scratch *scratch = *state;
+    struct byre_store *lazy =
+        open_store(scratch->path, FILE_STORE_WRITE | FILE_STORE_NO_SYNC);
+    struct byre_store *store = open_store(scratch->path, FILE_STORE_WRITE);
+    struct byre_error err = { .message = "" };
+    int pipe_fds[2];
+
+    assert_int_equal(store_flush(lazy, NULL), BYRE_OK);
+    assert_int_equal(store_flush(store, NULL), BYRE_OK);
+    assert_int_equal(pipe(pipe_fds), 0);
+    dup2(pipe_fds[0], file_store_of(lazy)->fd);
+    dup2(pipe_fds[0], file_store_of(store)->fd);
+    assert_int_equal(store_flush(lazy, NULL), BYRE_OK);
+    assert_int_equal(store_flush(store, &err), BYRE_E_IO);
+    assert_int_equal(err.sys_errno, EINVAL);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    byre_store_unref(lazy);
+    byre_store_unref(store);
+}
+
+static void test_sync_folder(void **state)
+{
+    struct scratch *scratch = *state;
+    struct byre_error err = { .message = "" };
+
+    assert_int_equal(file_store_sync_folder(scratch->path, NULL), BYRE_OK);
+    assert_int_equal(file_store_sync_folder("name", NULL), BYRE_OK);
+    assert_int_equal(file_store_sync_folder("/name", NULL), BYRE_OK);
+    assert_int_equal(file_store_sync_folder("/no/such/folder/a", &err),
+                     BYRE_E_IO);
+    assert_int_equal(err.sys_errno, ENOENT);
+    assert_non_null(strstr(err.message, "'/no/such/folder'"));
+}
+
 /* Neither is a disk; reading from them would block or fail later. */
 static void test_file_kinds(void **state)
 {
@@ -231,13 +324,13 @@ static void test_file_duplicates_fd(void **state)
 
     write_pattern(scratch->fd, 1000, 0);
     assert_true(fd >= 0);
-    assert_int_equal(file_store_open_fd(fd, &store, NULL), BYRE_OK);
+    assert_int_equal(file_store_open_fd(fd, 0, &store, NULL), BYRE_OK);
     assert_int_equal(close(fd), 0); /* still the caller's */
     check_ends(store, 0);
     byre_store_unref(store);
     store = NULL;
-    assert_int_equal(file_store_open_fd(fd, &store, NULL), BYRE_E_IO);
-    assert_int_equal(file_store_open_fd(-1, &store, NULL), BYRE_E_IO);
+    assert_int_equal(file_store_open_fd(fd, 0, &store, NULL), BYRE_E_IO);
+    assert_int_equal(file_store_open_fd(-1, 0, &store, NULL), BYRE_E_IO);
     assert_null(store);
 }
 
@@ -248,7 +341,8 @@ static void test_file_identity(void **state)
     struct byre_store *second = NULL;
 
     assert_int_equal(file_store_open(scratch->path, 0, &first, NULL), BYRE_OK);
-    assert_int_equal(file_store_open_fd(scratch->fd, &second, NULL), BYRE_OK);
+    assert_int_equal(file_store_open_fd(scratch->fd, 0, &second, NULL),
+                     BYRE_OK);
     assert_true(first->identity.known && second->identity.known);
     assert_true(first->identity.device == second->identity.device);
     assert_true(first->identity.inode == second->identity.inode);
@@ -278,32 +372,6 @@ static void test_file_direct(void **state)
     byre_store_unref(store);
 }
 
-/* Puts the scratch file behind a loop device; -1 where that is not allowed. */
-static int loop_device_open(const struct scratch *scratch, char *ret_path,
-                            size_t capacity)
-{
-    const int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    int index;
-    int fd;
-
-    if (control < 0)
-        return -1;
-    index = ioctl(control, LOOP_CTL_GET_FREE);
-    close(control);
-    if (index < 0)
-        return -1;
-
-    snprintf(ret_path, capacity, "/dev/loop%d", index);
-    fd = open(ret_path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    if (ioctl(fd, LOOP_SET_FD, scratch->fd) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 static void test_file_block_device(void **state)
 {
     struct scratch *scratch = *state;
@@ -327,79 +395,8 @@ static void test_file_block_device(void **state)
     assert_int_equal(byte, pattern_at(MIB - 1));
     assert_extent(store, MIB, 4096, BYRE_STORE_HOLE);
     byre_store_unref(store);
-    ioctl(fd, LOOP_CLR_FD, 0);
-    close(fd);
+    loop_device_close(fd);
 }
-
-/* ---- Locks ---- */
-
-#define WRITER_USES (FILE_LOCK_READ | FILE_LOCK_WRITE | FILE_LOCK_RESIZE)
-#define UNSHARED    (FILE_LOCK_WRITE | FILE_LOCK_RESIZE)
-
-struct lock_case {
-    const char *name;
-    unsigned first_used;
-    unsigned first_unshared;
-    unsigned second_used;
-    unsigned second_unshared;
-    int want;
-};
-
-/* clang-format off */
-static const struct lock_case lock_cases[] = {
-    { "two readers", FILE_LOCK_READ, UNSHARED,
-                     FILE_LOCK_READ, UNSHARED, BYRE_OK },
-    { "a reader, then a writer", FILE_LOCK_READ, UNSHARED,
-                                 WRITER_USES, 0, BYRE_E_LOCKED },
-    { "a writer, then a reader", WRITER_USES, 0,
-                                 FILE_LOCK_READ, UNSHARED, BYRE_E_LOCKED },
-    { "a writer, then a reader that shares", WRITER_USES, UNSHARED,
-                                             FILE_LOCK_READ, 0, BYRE_OK },
-    { "two writers", WRITER_USES, UNSHARED,
-                     WRITER_USES, UNSHARED, BYRE_E_LOCKED },
-    { "nothing held", 0, 0, WRITER_USES, UNSHARED, BYRE_OK },
-};
-/* clang-format on */
-
-static void check_lock_case(const struct lock_case *c, const char *path)
-{
-    struct byre_store *first = NULL;
-    struct byre_store *second = NULL;
-    struct byre_error err = { 0 };
-    int r;
-
-    assert_int_equal(file_store_open(path, FILE_STORE_WRITE, &first, NULL),
-                     BYRE_OK);
-    assert_int_equal(file_store_open(path, FILE_STORE_WRITE, &second, NULL),
-                     BYRE_OK);
-    assert_int_equal(file_store_lock(first, c->first_used, c->first_unshared,
-                                     "disk.img", &err),
-                     BYRE_OK);
-    r = file_store_lock(second, c->second_used, c->second_unshared, "disk.img",
-                        &err);
-    if (r != c->want)
-        fail_msg("%s: %d, not %d", c->name, r, c->want);
-    if (r < 0)
-        assert_non_null(strstr(err.message, "disk.img"));
-
-    /* Closing gives the locks back. */
-    byre_store_unref(first);
-    if (file_store_lock(second, c->second_used, c->second_unshared, "disk.img",
-                        &err) < 0)
-        fail_msg("%s: still locked after close", c->name);
-    byre_store_unref(second);
-}
-
-static void test_file_locks(void **state)
-{
-    struct scratch *scratch = *state;
-
-    for (size_t i = 0; i < sizeof(lock_cases) / sizeof(lock_cases[0]); i++)
-        check_lock_case(&lock_cases[i], scratch->path);
-}
-
-#define FILE_TEST(name)                                                        \
-    cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 int main(void)
 {
@@ -414,9 +411,13 @@ int main(void)
         FILE_TEST(test_file_identity),
         FILE_TEST(test_file_direct),
         FILE_TEST(test_file_block_device),
-        FILE_TEST(test_file_locks),
         FILE_TEST(test_file_descriptor_is_the_callers),
         FILE_TEST(test_file_direct_unaligned),
+        FILE_TEST(test_file_direct_reads),
+        FILE_TEST(test_file_direct_stays),
+        FILE_TEST(test_file_descriptor_access),
+        FILE_TEST(test_file_no_sync),
+        FILE_TEST(test_sync_folder),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,6 @@ for command in (['info'], ['info', '-U'], ['map'], ['map', '-U'],
     done = subprocess.run([sys.argv[1], *command, 'a.qcow2'],
                           capture_output=True, text=True)
     print(*command, done.returncode)
-    print(done.stderr, end='')
+    print(done.stderr.replace(f'process {os.getpid()} ', 'process PID '), end='')
 END
 python3 holder.py "$BYRE"
