@@ -4,8 +4,11 @@
  *
  * An image is opened from a name, a file descriptor or a store of the caller's
  * own, and is then a disk of `virtual_size_bytes` bytes that any number of
- * threads may read at once.  Images are QCOW version 1, QCOW2 versions 2 and 3,
- * and raw files, on top of one another in any mix.
+ * threads may read and write at once.  Images are QCOW version 1, QCOW2
+ * versions 2 and 3, and raw files, on top of one another in any mix.
+ *
+ * What byre_flush() has returned for survives a crash, and a crash at any other
+ * instant costs space at worst (docs/crash-safety.md).
  *
  * Nothing that an image names is opened unless the caller allows it, and a
  * format is guessed only where docs/open-policy.md says so.
@@ -202,6 +205,22 @@ struct byre;
 #define BYRE_OPEN_NO_LOCK (UINT32_C(1) << 6)
 /* Open the image alone: what it leaves to a backing file reads as zeroes. */
 #define BYRE_OPEN_NO_BACKING (UINT32_C(1) << 7)
+/*
+ * Open for writing too.  Images below it in the chain stay read-only.  Refused
+ * for snapshots, with BYRE_OPEN_SHARED or BYRE_OPEN_METADATA_ONLY, and for an
+ * image that is marked corrupt.  Refcounts of an image that was not closed
+ * cleanly are rebuilt first.
+ */
+#define BYRE_OPEN_WRITE (UINT32_C(1) << 8)
+/* Space that discards free stays in the file, for later writes. */
+#define BYRE_OPEN_KEEP_SPACE (UINT32_C(1) << 9)
+/* Direct I/O, where the file system has it. */
+#define BYRE_OPEN_DIRECT (UINT32_C(1) << 10)
+/*
+ * Flushes do not wait for the disk: what is lost if the machine stops is the
+ * caller's to make again.
+ */
+#define BYRE_OPEN_NO_SYNC (UINT32_C(1) << 11)
 
 /* What a reference found in an image points to. */
 enum { BYRE_REF_BACKING = 1, BYRE_REF_DATA_FILE = 2 };
@@ -256,12 +275,21 @@ struct byre_open_options {
     uint64_t cluster_cache_bytes; /* decompressed clusters: 8 MiB */
     uint64_t max_kdf_iterations;  /* PBKDF2, over all slots tried: 2^26 */
     uint64_t max_table_bytes;     /* L1 and snapshot tables held: 64 MiB each */
+    uint64_t refcount_cache_bytes; /* refcounts of a writable image: 4 MiB */
+
+    /*
+     * Instead of what the image names: its external data file, of which the
+     * image takes a reference; and the image it stands on, which stays the
+     * caller's and must stay open as long as this one.
+     */
+    struct byre_store *data_store;
+    struct byre *backing;
 };
 
 #define BYRE_OPEN_OPTIONS_INIT BYRE_SIZED(struct byre_open_options)
 
 /*
- * Opens the image at `name` for reading.  An image that names a backing or data
+ * Opens the image at `name`.  An image that names a backing or data
  * file is refused with BYRE_E_POLICY unless the flags say what to do about it:
  * it would not read as its disk without.  A `name` is a path, "file:PATH", or
  * "json:{...}" with QEMU's option tree (drivers raw, qcow, qcow2 over file and
@@ -284,9 +312,21 @@ BYRE_API int byre_open_store(struct byre_store *store, const char *name,
                              const struct byre_open_options *opts,
                              struct byre **ret_img, struct byre_error *err);
 
-/* Closes the image and its chain.  NULL is allowed.  Data calls must be over.
+/*
+ * Closes the image and its chain.  NULL is allowed.  Data calls must be over.
+ * A writable image is flushed first; the result tells whether that went well,
+ * and the image is gone in either case.
  */
 BYRE_API int byre_close(struct byre *img, struct byre_error *err);
+
+/* ---- Creating ---- */
+
+enum {
+    BYRE_PREALLOCATION_OFF,
+    BYRE_PREALLOCATION_METADATA, /* all tables, clusters as holes */
+    BYRE_PREALLOCATION_FALLOC,   /* space is reserved */
+    BYRE_PREALLOCATION_FULL      /* zeroes are written */
+};
 
 /* ---- Description ---- */
 
@@ -399,6 +439,60 @@ BYRE_API int byre_bitmap_list(struct byre *img,
  */
 BYRE_API int byre_read(struct byre *img, uint64_t offset, void *buf,
                        size_t length, struct byre_error *err);
+
+/* Return only when it is durable. */
+#define BYRE_WRITE_FUA (UINT32_C(1) << 0)
+/* byre_zero(): the space need not stay reserved. */
+#define BYRE_WRITE_MAY_UNMAP (UINT32_C(1) << 1)
+/* byre_zero(): BYRE_E_UNSUPPORTED where zeroes would have to be written out. */
+#define BYRE_WRITE_FAST_ZERO (UINT32_C(1) << 2)
+/*
+ * byre_write(): store each cluster compressed.  For whole clusters (the last
+ * one of the disk may be short) that hold nothing yet; one that does not shrink
+ * is stored as it is.
+ */
+#define BYRE_WRITE_COMPRESSED (UINT32_C(1) << 3)
+
+/*
+ * Writes `length` bytes at `offset`, of any alignment.  What is written
+ * survives a crash only after byre_flush(), or with BYRE_WRITE_FUA.  A call
+ * that fails may have written any part of its range, and nothing else.  Past
+ * the end of the disk is BYRE_E_INVALID, an image not opened for writing
+ * BYRE_E_STATE.  Any number of threads at once; writes that overlap while
+ * running leave each byte as one of them has it.
+ */
+BYRE_API int byre_write(struct byre *img, uint64_t offset, const void *buf,
+                        size_t length, uint32_t flags, struct byre_error *err);
+
+/* Makes a range read as zeroes, by the tables alone where that is possible. */
+BYRE_API int byre_zero(struct byre *img, uint64_t offset, uint64_t length,
+                       uint32_t flags, struct byre_error *err);
+
+/*
+ * Gives up the content of a range: whole clusters of it read as zeroes from
+ * then on or, where the format cannot say so, as before.  Parts of clusters
+ * stay as they are.  `flags` is 0 or BYRE_WRITE_FUA.
+ */
+BYRE_API int byre_discard(struct byre *img, uint64_t offset, uint64_t length,
+                          uint32_t flags, struct byre_error *err);
+
+/*
+ * A barrier: every write that had returned before the call is durable when it
+ * returns.  If it fails, what was not durable before may be lost, and the image
+ * can only be read until it is opened again.
+ */
+BYRE_API int byre_flush(struct byre *img, struct byre_error *err);
+
+/* The disk may become smaller, and loses what lies behind the new end. */
+#define BYRE_RESIZE_SHRINK (UINT32_C(1) << 0)
+
+/*
+ * Sets the size of the disk, a multiple of 512 bytes, durably.  A grown part
+ * reads as zeroes, with `preallocation` (BYRE_PREALLOCATION_*) given space.
+ * Waits for data calls to end, and holds off new ones.
+ */
+BYRE_API int byre_resize(struct byre *img, uint64_t size_bytes, uint32_t flags,
+                         uint32_t preallocation, struct byre_error *err);
 
 /* struct byre_extent.flags */
 #define BYRE_EXTENT_ALLOCATED  (UINT32_C(1) << 0) /* some image holds it */

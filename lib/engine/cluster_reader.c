@@ -334,3 +334,16 @@ int cluster_reader_read(struct cluster_reader *reader,
     pthread_mutex_unlock(&reader->lock);
     return BYRE_OK;
 }
+
+void cluster_reader_forget(struct cluster_reader *reader, uint64_t host_offset)
+{
+    struct slot *set = set_of(reader, host_offset);
+
+    pthread_mutex_lock(&reader->lock);
+    for (unsigned way = 0; way < reader->ways; way++) {
+        if (set[way].state == SLOT_READY && set[way].pins == 0 &&
+            set[way].host_offset == host_offset)
+            set[way].state = SLOT_EMPTY;
+    }
+    pthread_mutex_unlock(&reader->lock);
+}

@@ -35,4 +35,10 @@ int cluster_reader_read(struct cluster_reader *reader,
                         uint32_t offset, void *buf, size_t length,
                         struct byre_error *err);
 
+/*
+ * Drops what was decompressed from `host_offset`: another stream is there now.
+ * Nobody reads there meanwhile.
+ */
+void cluster_reader_forget(struct cluster_reader *reader, uint64_t host_offset);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads encrypted ranges of any alignment.
+ * Reads and writes encrypted ranges of any alignment.
  */
 #ifndef BYRE_ENGINE_ENCRYPTED_H
 #define BYRE_ENGINE_ENCRYPTED_H
@@ -16,5 +16,13 @@
 int encrypted_read(struct byre_store *store, struct sector_cipher *cipher,
                    uint64_t host_offset, uint64_t iv_offset, void *buf,
                    size_t length, struct byre_error *err);
+
+/*
+ * Writes ranges of any alignment; the sectors of which they are a part only are
+ * read, changed and written.
+ */
+int encrypted_write(struct byre_store *store, struct sector_cipher *cipher,
+                    uint64_t host_offset, uint64_t iv_offset, const void *buf,
+                    size_t length, struct byre_error *err);
 
 #endif

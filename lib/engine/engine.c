@@ -7,9 +7,17 @@
 #include "base/arith.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "engine/l1.h"
+
+void engine_init(struct engine *engine, const struct engine_ops *ops)
+{
+    engine->ops = ops;
+    gate_init(&engine->gate);
+}
 
 void engine_done(struct engine *engine)
 {
+    gate_done(&engine->gate);
     free(engine->backing_name);
     free(engine->backing_format);
     free(engine->data_file_name);
@@ -84,16 +92,17 @@ int engine_load_words(struct byre_store *store, const char *name,
     return BYRE_OK;
 }
 
-void engine_map_gap(const uint64_t *l1, uint64_t held, uint64_t mask,
+void engine_map_gap(const struct l1_table *l1, uint64_t mask,
                     uint64_t range_bytes, uint64_t guest_offset,
                     uint64_t length, struct mapping *ret)
 {
     uint64_t index = guest_offset / range_bytes;
     uint64_t run = min_u64(length, range_bytes - guest_offset % range_bytes);
 
-    while (run < length && ++index < held && (l1[index] & mask) == 0)
+    while (run < length && ++index < l1->held &&
+           (l1_get(l1, index) & mask) == 0)
         run = min_u64(length, run + range_bytes);
-    if (index >= held)
+    if (index >= l1->held)
         run = length;
 
     *ret = (struct mapping){ .kind = L2_UNALLOCATED, .length = run };

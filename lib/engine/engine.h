@@ -18,6 +18,7 @@
 #include <stdbool.h>
 
 #include "byre.h"
+#include "engine/gate.h"
 #include "format/entry.h"
 #include "store/store.h"
 
@@ -29,6 +30,7 @@ struct mapping {
     uint64_t host_offset; /* of the range; L2_COMPRESSED: of the stream; valid
                              where `store` is not NULL */
     uint32_t compressed_bytes; /* L2_COMPRESSED: the most it can span */
+    bool in_place; /* L2_DATA: may be overwritten, nobody else refers to it */
     /* L2_INVALID: the entry that is wrong, for the message. */
     const char *table; /* "L1" or "L2" */
     uint64_t entry;
@@ -55,6 +57,38 @@ struct engine_limits {
     uint64_t max_table_bytes;
 };
 
+/*
+ * What an image stands on, for copying on write: the room above lends it.  All
+ * zero: nothing, unallocated ranges read as zeroes.
+ */
+struct engine_backing {
+    void *user;
+    /* Reads any range; what lies past the end of the backing disk is zero. */
+    int (*read)(void *user, uint64_t offset, void *buf, size_t length,
+                struct byre_error *err);
+    /* Whether the start of a range is known to be zero, and for how long. */
+    int (*is_zero)(void *user, uint64_t offset, uint64_t length, bool *ret_zero,
+                   uint64_t *ret_length, struct byre_error *err);
+};
+
+/*
+ * The turns of writers whose allocations shall not depend on who is first: a
+ * write waits for its turn before it decides on host positions, and passes it
+ * on when all of them are decided.  NULL: no order.
+ */
+struct write_order {
+    void *user;
+    void (*wait_turn)(void *user);
+    void (*pass_turn)(void *user);
+};
+
+/* How a disk is opened for writing. */
+struct write_options {
+    struct engine_backing backing;
+    uint64_t refcount_cache_bytes;
+    bool keep_space; /* discards leave the file's space alone */
+};
+
 struct engine_ops;
 
 struct engine {
@@ -64,6 +98,8 @@ struct engine {
     uint32_t cluster_bits; /* 0: no clusters */
     uint32_t encryption;   /* BYRE_ENCRYPTION_* */
     bool needs_data_file;  /* clusters live in an external data file */
+    bool writable;         /* prepare_write has succeeded */
+    struct gate gate;      /* of a writable one: data calls pass it */
     char *backing_name;    /* as stored; NULL: none */
     char *backing_format;  /* as stored; NULL: not recorded */
     char *data_file_name;  /* as stored; NULL: not recorded */
@@ -107,10 +143,41 @@ struct engine_ops {
     /* Whether L2_DATA often lies over holes, so that asking the store pays. */
     bool (*may_have_holes)(struct engine *engine);
 
+    /* ---- Of a disk that is open for writing ---- */
+
+    /*
+     * Once, after prepare, and before any of the following: makes the disk
+     * writable, repairing what a crash has left.
+     */
+    int (*prepare_write)(struct engine *engine,
+                         const struct write_options *options,
+                         struct byre_error *err);
+    /*
+     * These are called inside the gate, for ranges within the disk that are not
+     * empty; `flags` are those of the public calls but for BYRE_WRITE_FUA.
+     */
+    int (*write)(struct engine *engine, uint64_t offset, const void *buf,
+                 size_t length, uint32_t flags, const struct write_order *order,
+                 struct byre_error *err);
+    int (*zero)(struct engine *engine, uint64_t offset, uint64_t length,
+                uint32_t flags, struct byre_error *err);
+    int (*discard)(struct engine *engine, uint64_t offset, uint64_t length,
+                   struct byre_error *err);
+    /* Outside the gate or inside. */
+    int (*flush)(struct engine *engine, struct byre_error *err);
+    /* With the gate closed; `size_bytes` is a new one, in sectors. */
+    int (*resize)(struct engine *engine, uint64_t size_bytes,
+                  uint32_t preallocation, struct byre_error *err);
+    /* Flushes all there is, once, when no more calls come. */
+    int (*finish)(struct engine *engine, struct byre_error *err);
+
     void (*free)(struct engine *engine);
 };
 
-/* Frees the strings of the common part. */
+/* Sets up the common part of a zeroed engine. */
+void engine_init(struct engine *engine, const struct engine_ops *ops);
+
+/* Frees what the common part holds. */
 void engine_done(struct engine *engine);
 
 static inline uint64_t engine_cluster_bytes(const struct engine *engine)
@@ -143,12 +210,15 @@ int engine_load_words(struct byre_store *store, const char *name,
                       uint64_t **ret_words, uint64_t *ret_held,
                       struct byre_error *err);
 
+struct l1_table; /* l1.h */
+
 /*
  * Maps a run of L1 entries that have no table: those of `l1` that are 0 under
- * `mask`, and all from `held` on.  Each stands for `range_bytes`, a power of
- * two; the one of `guest_offset` has none.  Long disks are mostly that.
+ * `mask`, and all that it does not hold.  Each stands for `range_bytes`, a
+ * power of two; the one of `guest_offset` has none.  Long disks are mostly
+ * that.
  */
-void engine_map_gap(const uint64_t *l1, uint64_t held, uint64_t mask,
+void engine_map_gap(const struct l1_table *l1, uint64_t mask,
                     uint64_t range_bytes, uint64_t guest_offset,
                     uint64_t length, struct mapping *ret);
 

@@ -5,34 +5,16 @@
  * needed.  Hits only ever write the `used` mark, and only when it is clear, so
  * that threads do not fight over its cache line.
  */
-#include "engine/table_cache.h"
+#include "engine/table_slots.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/arith.h"
 #include "base/bytes.h"
 #include "base/error.h"
 
-#define WAYS       4
 #define LEAST_SETS 16
-#define EMPTY_SLOT UINT64_MAX
-
-struct slot {
-    atomic_uint sequence; /* odd while the slot changes */
-    atomic_bool used;
-    _Atomic uint64_t host_offset;      /* or EMPTY_SLOT */
-    _Atomic(_Atomic uint64_t *) words; /* allocated with the first slice */
-};
-
-struct table_cache {
-    struct byre_store *store;
-    uint32_t slice_bytes;
-    uint32_t set_bits;
-    pthread_mutex_t lock; /* of whoever changes a slot */
-    struct slot *slots;
-};
 
 static uint32_t bits_for_sets(uint64_t sets)
 {
@@ -61,7 +43,10 @@ int table_cache_new(struct byre_store *store, uint32_t slice_bytes,
     cache->set_bits = bits_for_sets(max_u64(sets, LEAST_SETS));
     slot_count = (size_t)WAYS << cache->set_bits;
     cache->slots = calloc(slot_count, sizeof(struct slot));
-    if (cache->slots == NULL) {
+    cache->listed = calloc(slot_count, sizeof(struct slot *));
+    if (cache->slots == NULL || cache->listed == NULL) {
+        free(cache->slots);
+        free(cache->listed);
         free(cache);
         return fail_nomem(err, "a table cache",
                           slot_count * sizeof(struct slot));
@@ -78,10 +63,11 @@ void table_cache_free(struct table_cache *cache)
 {
     if (cache == NULL)
         return;
-    for (size_t i = 0; i < (size_t)WAYS << cache->set_bits; i++)
+    for (size_t i = 0; i < table_cache_slots(cache); i++)
         free(atomic_load(&cache->slots[i].words));
     pthread_mutex_destroy(&cache->lock);
     free(cache->slots);
+    free(cache->listed);
     free(cache);
 }
 
@@ -120,62 +106,161 @@ bool table_cache_find(struct table_cache *cache, uint64_t host_offset,
     return false;
 }
 
-/* The slot to replace: one that already holds the slice, or a victim. */
-static struct slot *choose_slot(struct slot *set, uint64_t host_offset)
+static struct slot *find_slot(struct slot *set, uint64_t host_offset)
 {
     for (unsigned way = 0; way < WAYS; way++) {
         if (atomic_load(&set[way].host_offset) == host_offset)
             return &set[way];
     }
+    return NULL;
+}
+
+static bool is_free(const struct slot *slot)
+{
+    return !slot->changed && !slot->being_written;
+}
+
+/* The slot to replace; NULL if all hold what is not written yet. */
+static struct slot *choose_victim(struct slot *set)
+{
     for (unsigned way = 0; way < WAYS; way++) {
-        if (!atomic_exchange(&set[way].used, false))
+        if (is_free(&set[way]) && !atomic_exchange(&set[way].used, false))
             return &set[way];
     }
-    return &set[0];
+    for (unsigned way = 0; way < WAYS; way++) {
+        if (is_free(&set[way]))
+            return &set[way];
+    }
+    return NULL;
+}
+
+/* Between these two, readers do not believe what they see. */
+static void begin_change(struct slot *slot)
+{
+    const unsigned sequence = atomic_load(&slot->sequence);
+
+    atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_relaxed);
+}
+
+static void end_change(struct slot *slot)
+{
+    const unsigned sequence = atomic_load(&slot->sequence);
+
+    atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_release);
 }
 
 static void fill_slot(struct slot *slot, uint64_t host_offset,
                       const uint8_t *bytes, uint32_t slice_bytes)
 {
     _Atomic uint64_t *words = atomic_load(&slot->words);
-    const unsigned sequence = atomic_load(&slot->sequence);
 
-    atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_relaxed);
+    begin_change(slot);
     atomic_store_explicit(&slot->host_offset, host_offset,
                           memory_order_release);
     for (uint32_t i = 0; i < slice_bytes / 8; i++)
         atomic_store_explicit(&words[i], be64_get(bytes + i * 8),
                               memory_order_release);
     atomic_store_explicit(&slot->used, true, memory_order_relaxed);
-    atomic_store_explicit(&slot->sequence, sequence + 2, memory_order_release);
+    end_change(slot);
 }
 
+/* Puts a slice in that is not there; called locked. */
+static int put_slice(struct table_cache *cache, uint64_t host_offset,
+                     const uint8_t *bytes, struct byre_error *err)
+{
+    struct slot *slot = choose_victim(set_of(cache, host_offset));
+    _Atomic uint64_t *words;
+
+    if (slot == NULL)
+        return TABLE_CACHE_FULL;
+
+    words = atomic_load(&slot->words);
+    if (words == NULL) {
+        words = calloc(1, cache->slice_bytes);
+        if (words == NULL)
+            return fail_nomem(err, "an L2 table slice", cache->slice_bytes);
+        atomic_store(&slot->words, words);
+    }
+    fill_slot(slot, host_offset, bytes, cache->slice_bytes);
+    return BYRE_OK;
+}
+
+/*
+ * What was read from the file is older than what a batch has written meanwhile:
+ * then it is read again.
+ */
 int table_cache_load(struct table_cache *cache, uint64_t host_offset,
                      struct byre_error *err)
 {
     uint8_t bytes[TABLE_SLICE_MAX_BYTES];
-    _Atomic uint64_t *words;
-    struct slot *slot;
+    uint64_t generation;
+    bool stale;
     int r;
 
     assert(host_offset != EMPTY_SLOT);
-    r = store_read(cache->store, host_offset, bytes, cache->slice_bytes, err);
-    if (r < 0) {
-        error_prefix(err, "L2 table");
-        return r;
-    }
+    do {
+        generation = atomic_load(&cache->generation);
+        r = store_read(cache->store, host_offset, bytes, cache->slice_bytes,
+                       err);
+        if (r < 0) {
+            error_prefix(err, "L2 table");
+            return r;
+        }
+
+        pthread_mutex_lock(&cache->lock);
+        stale = false;
+        if (find_slot(set_of(cache, host_offset), host_offset) == NULL) {
+            stale = generation != atomic_load(&cache->generation);
+            if (!stale)
+                r = put_slice(cache, host_offset, bytes, err);
+        }
+        pthread_mutex_unlock(&cache->lock);
+    } while (stale);
+    return r;
+}
+
+/* ---- Changing ---- */
+
+bool table_cache_change(struct table_cache *cache, uint64_t host_offset,
+                        uint32_t first, const uint64_t *words, uint32_t count)
+{
+    struct slot *slot;
 
     pthread_mutex_lock(&cache->lock);
-    slot = choose_slot(set_of(cache, host_offset), host_offset);
-    words = atomic_load(&slot->words);
-    if (words == NULL) {
-        words = calloc(1, cache->slice_bytes);
-        atomic_store(&slot->words, words);
+    slot = find_slot(set_of(cache, host_offset), host_offset);
+    if (slot != NULL) {
+        _Atomic uint64_t *to = atomic_load(&slot->words);
+
+        begin_change(slot);
+        for (uint32_t i = 0; i < count; i++)
+            atomic_store_explicit(&to[first + i], words[i],
+                                  memory_order_release);
+        end_change(slot);
+        table_slot_changed(cache, slot);
     }
-    if (words != NULL)
-        fill_slot(slot, host_offset, bytes, cache->slice_bytes);
-    else
-        r = fail_nomem(err, "an L2 table slice", cache->slice_bytes);
     pthread_mutex_unlock(&cache->lock);
-    return r;
+    return slot != NULL;
+}
+
+static void forget_slot(struct slot *slot)
+{
+    slot->changed = false;
+    begin_change(slot);
+    atomic_store_explicit(&slot->host_offset, EMPTY_SLOT, memory_order_release);
+    end_change(slot);
+}
+
+void table_cache_forget(struct table_cache *cache, uint64_t host_offset,
+                        uint64_t bytes)
+{
+    pthread_mutex_lock(&cache->lock);
+    atomic_fetch_add(&cache->generation, 1);
+    for (uint64_t at = 0; at < bytes; at += cache->slice_bytes) {
+        struct slot *slot =
+            find_slot(set_of(cache, host_offset + at), host_offset + at);
+
+        if (slot != NULL)
+            forget_slot(slot);
+    }
+    pthread_mutex_unlock(&cache->lock);
 }

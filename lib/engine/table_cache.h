@@ -18,6 +18,11 @@
  *
  * Loading happens outside the lock of the set it goes to: table_cache_load()
  * reads into a buffer of its own and takes the lock only to put it in.
+ *
+ * Of an image that is open for writing, slices change here first.  Changed ones
+ * stay until a flush has written them: it takes their content of one moment as
+ * a batch, waits for what they point to, and writes the batch.  The caller sees
+ * to it that only one thread at a time changes a word.
  */
 #ifndef BYRE_ENGINE_TABLE_CACHE_H
 #define BYRE_ENGINE_TABLE_CACHE_H
@@ -55,9 +60,46 @@ void table_cache_free(struct table_cache *cache);
 bool table_cache_find(struct table_cache *cache, uint64_t host_offset,
                       struct table_view *ret_view);
 
-/* Reads the slice and puts it in.  Many threads at once, also for one slice. */
+/* Only changed slices are in the way: a flush makes room. */
+#define TABLE_CACHE_FULL 1
+
+/*
+ * Reads the slice and puts it in, unless it is there.  Many threads at once,
+ * also for one slice.  Returns 0, TABLE_CACHE_FULL or a failure.
+ */
 int table_cache_load(struct table_cache *cache, uint64_t host_offset,
                      struct byre_error *err);
+
+/*
+ * Changes `count` words from `first` on of the slice, all of them at once for
+ * readers; false if it is not here.
+ */
+bool table_cache_change(struct table_cache *cache, uint64_t host_offset,
+                        uint32_t first, const uint64_t *words, uint32_t count);
+
+/*
+ * Forgets the slices of a table of `bytes` at `host_offset`, changed or not:
+ * the place is used anew.
+ */
+void table_cache_forget(struct table_cache *cache, uint64_t host_offset,
+                        uint64_t bytes);
+
+/* ---- Writing what changed (table_write.c); one batch at a time ---- */
+
+struct table_batch;
+
+/* The changed slices as they are now; *ret_batch is NULL if there are none. */
+int table_cache_take_changed(struct table_cache *cache,
+                             struct table_batch **ret_batch,
+                             struct byre_error *err);
+
+/* Writes them in ascending order, neighbours together. */
+int table_batch_write(struct table_cache *cache,
+                      const struct table_batch *batch, struct byre_error *err);
+
+/* Ends a batch; what was not written counts as changed again. */
+void table_batch_done(struct table_cache *cache, struct table_batch *batch,
+                      bool written);
 
 static inline uint64_t table_view_word(const struct table_view *view,
                                        uint32_t index)

@@ -51,3 +51,14 @@ int transfer_read(const struct transfer *transfer, const struct engine *engine,
         transfer->iv_is_host ? mapping->host_offset : guest_offset, buf, length,
         err);
 }
+
+int transfer_write(const struct transfer *transfer, struct byre_store *store,
+                   uint64_t host_offset, uint64_t guest_offset, const void *buf,
+                   size_t length, struct byre_error *err)
+{
+    if (transfer->cipher == NULL)
+        return store_write(store, host_offset, buf, length, err);
+    return encrypted_write(store, transfer->cipher, host_offset,
+                           transfer->iv_is_host ? host_offset : guest_offset,
+                           buf, length, err);
+}

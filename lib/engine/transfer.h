@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads what a mapping points to: plain, encrypted or compressed.
+ * Reads what a mapping points to: plain, encrypted or compressed; and writes to
+ * places that a write has been given.
  */
 #ifndef BYRE_ENGINE_TRANSFER_H
 #define BYRE_ENGINE_TRANSFER_H
@@ -25,5 +26,14 @@ void transfer_done(struct transfer *transfer);
 int transfer_read(const struct transfer *transfer, const struct engine *engine,
                   const struct mapping *mapping, uint64_t guest_offset,
                   void *buf, size_t length, struct byre_error *err);
+
+/*
+ * Writes `length` bytes that the disk has at `guest_offset` to `host_offset` of
+ * the store, encrypted where the image is.  Where they are not whole sectors of
+ * an encrypted image, the sectors are read first: nobody else may write them.
+ */
+int transfer_write(const struct transfer *transfer, struct byre_store *store,
+                   uint64_t host_offset, uint64_t guest_offset, const void *buf,
+                   size_t length, struct byre_error *err);
 
 #endif

@@ -163,22 +163,15 @@ static bool continues(const struct byre_extent *last,
            last->depth == next->depth && same_text(last->file, next->file);
 }
 
-int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
-                 uint32_t flags, struct byre_extent *ret_extents,
-                 size_t capacity, size_t *ret_count, struct byre_error *err)
+static int list_extents(struct byre *img, uint64_t offset, uint64_t length,
+                        uint32_t flags, struct byre_extent *ret_extents,
+                        size_t capacity, size_t *ret_count,
+                        struct byre_error *err)
 {
     const uint64_t end = offset + length;
     unsigned steps = 0;
     size_t count = 0;
     int r;
-
-    r = check_disk_range(img, offset, length, err);
-    if (r < 0)
-        return r;
-    if (ret_extents == NULL || ret_count == NULL || capacity == 0 ||
-        (flags & ~(BYRE_EXTENTS_SHALLOW | BYRE_EXTENTS_CLASSES)) != 0)
-        return fail(err, BYRE_E_INVALID,
-                    "extents need room for one, and flags that are known");
 
     while (offset < end && steps++ < MOST_STEPS) {
         struct byre_extent next;
@@ -202,4 +195,24 @@ int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
     }
     *ret_count = count;
     return BYRE_OK;
+}
+
+int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
+                 uint32_t flags, struct byre_extent *ret_extents,
+                 size_t capacity, size_t *ret_count, struct byre_error *err)
+{
+    const struct gate_pass pass = image_enter(img);
+    int r;
+
+    r = check_disk_range(img, offset, length, err);
+    if (r == BYRE_OK &&
+        (ret_extents == NULL || ret_count == NULL || capacity == 0 ||
+         (flags & ~(BYRE_EXTENTS_SHALLOW | BYRE_EXTENTS_CLASSES)) != 0))
+        r = fail(err, BYRE_E_INVALID,
+                 "extents need room for one, and flags that are known");
+    if (r == BYRE_OK)
+        r = list_extents(img, offset, length, flags, ret_extents, capacity,
+                         ret_count, err);
+    image_leave(img, pass);
+    return r;
 }

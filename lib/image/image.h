@@ -16,6 +16,7 @@ struct byre {
     struct byre_store *store;      /* the image file */
     struct byre_store *data_store; /* the external data file, or NULL */
     struct byre *backing;          /* NULL: none, or not opened */
+    bool backing_is_lent;          /* the caller closes it */
     char *name;                    /* for people */
     char *path;      /* of the image file, for relative names; NULL: unknown */
     char *data_path; /* of the external data file, or NULL */
@@ -44,6 +45,23 @@ int chain_read(const struct chain_mapping *chain, uint64_t offset, void *buf,
 /* Fails unless [offset, offset + length) is a range of an opened disk. */
 int check_disk_range(const struct byre *img, uint64_t offset, uint64_t length,
                      struct byre_error *err);
+
+/*
+ * Data calls of a writable image pass its gate; others need none.  The disk's
+ * size may only be looked at inside.
+ */
+struct gate_pass image_enter(struct byre *img);
+void image_leave(struct byre *img, struct gate_pass pass);
+
+/* Makes an image whose chain is open writable; at most `cache_bytes` of
+   refcounts are held, and `keep_space` keeps what discards free in the file. */
+int image_prepare_write(struct byre *img, uint64_t cache_bytes, bool keep_space,
+                        struct byre_error *err);
+
+/* byre_write() for jobs whose writes allocate in an order of their own. */
+int image_write(struct byre *img, uint64_t offset, const void *buf,
+                size_t length, uint32_t flags, const struct write_order *order,
+                struct byre_error *err);
 
 /* Whether any file of the chain is the one with this identity. */
 bool chain_uses_file(const struct byre *img,

@@ -16,33 +16,35 @@ static bool has_driver(const struct node *node, const char *driver)
     return node->driver != NULL && strcmp(node->driver, driver) == 0;
 }
 
-static int open_leaf(const struct node *node, struct byre_store **ret_store,
+static int open_leaf(const struct node *node, unsigned file_flags,
+                     struct byre_store **ret_store,
                      struct byre_store **ret_file, struct byre_error *err)
 {
     int r;
 
-    r = file_store_open(node->filename, 0, ret_store, err);
+    r = file_store_open(node->filename, file_flags, ret_store, err);
     if (r == BYRE_OK)
         *ret_file = store_ref(*ret_store);
     return r;
 }
 
 /* The bytes of a node that another one stands on: a file, or raw windows. */
-static int open_storage(const struct node *node, struct byre_store **ret_store,
+static int open_storage(const struct node *node, unsigned file_flags,
+                        struct byre_store **ret_store,
                         struct byre_store **ret_file, struct byre_error *err)
 {
     struct byre_store *base, *file;
     int r;
 
     if (node->file == NULL)
-        return open_leaf(node, ret_store, ret_file, err);
+        return open_leaf(node, file_flags, ret_store, ret_file, err);
     if (!has_driver(node, "raw"))
         return fail(err, BYRE_E_UNSUPPORTED,
                     "json: name: an image of format '%s' inside another one "
                     "is not supported; convert it first",
                     node->driver != NULL ? node->driver : "(none)");
 
-    r = open_storage(node->file, &base, &file, err);
+    r = open_storage(node->file, file_flags, &base, &file, err);
     if (r < 0)
         return r;
 
@@ -61,12 +63,13 @@ static int open_storage(const struct node *node, struct byre_store **ret_store,
     return r;
 }
 
-int locate_store(const struct node *node, struct byre_store **ret_store,
-                 struct byre_store **ret_file, struct byre_error *err)
+int locate_store(const struct node *node, unsigned file_flags,
+                 struct byre_store **ret_store, struct byre_store **ret_file,
+                 struct byre_error *err)
 {
     if (node->file == NULL || has_driver(node, "raw"))
-        return open_storage(node, ret_store, ret_file, err);
-    return open_storage(node->file, ret_store, ret_file, err);
+        return open_storage(node, file_flags, ret_store, ret_file, err);
+    return open_storage(node->file, file_flags, ret_store, ret_file, err);
 }
 
 const char *locate_format(const struct node *node)

@@ -11,10 +11,12 @@
 
 /*
  * Opens what the node's format stands on.  *ret_file is the file itself, for
- * locks; each result is a reference of its own.
+ * locks; each result is a reference of its own.  `file_flags` are
+ * FILE_STORE_*.
  */
-int locate_store(const struct node *node, struct byre_store **ret_store,
-                 struct byre_store **ret_file, struct byre_error *err);
+int locate_store(const struct node *node, unsigned file_flags,
+                 struct byre_store **ret_store, struct byre_store **ret_file,
+                 struct byre_error *err);
 
 /* The format the tree names; NULL: none, so that it must be told or probed. */
 const char *locate_format(const struct node *node);

@@ -22,11 +22,14 @@
 #define DEFAULT_CLUSTER_CACHE_BYTES (UINT64_C(8) << 20)
 #define DEFAULT_KDF_ITERATIONS      (UINT64_C(1) << 26)
 #define DEFAULT_TABLE_BYTES         (UINT64_C(64) << 20)
+#define DEFAULT_REFCOUNT_BYTES      (UINT64_C(4) << 20)
 
 #define KNOWN_OPEN_FLAGS                                                       \
     (BYRE_OPEN_FOLLOW_BACKING | BYRE_OPEN_FOLLOW_DATA_FILE |                   \
      BYRE_OPEN_PROBE_BACKING | BYRE_OPEN_NO_PROBE | BYRE_OPEN_SHARED |         \
-     BYRE_OPEN_METADATA_ONLY | BYRE_OPEN_NO_LOCK | BYRE_OPEN_NO_BACKING)
+     BYRE_OPEN_METADATA_ONLY | BYRE_OPEN_NO_LOCK | BYRE_OPEN_NO_BACKING |      \
+     BYRE_OPEN_WRITE | BYRE_OPEN_KEEP_SPACE | BYRE_OPEN_DIRECT |               \
+     BYRE_OPEN_NO_SYNC)
 
 static uint64_t or_default(uint64_t value, uint64_t default_value)
 {
@@ -82,6 +85,38 @@ static int open_engine(const struct request *request, const char *format,
 
 /* ---- Locks and loops ---- */
 
+bool request_writes(const struct request *request)
+{
+    return request->depth == 0 && (request->opts->flags & BYRE_OPEN_WRITE) != 0;
+}
+
+unsigned request_file_flags(const struct byre_open_options *opts,
+                            uint32_t depth)
+{
+    unsigned flags = 0;
+
+    if (opts->flags & BYRE_OPEN_DIRECT)
+        flags |= FILE_STORE_DIRECT;
+    if (depth == 0 && (opts->flags & BYRE_OPEN_WRITE) != 0) {
+        flags |= FILE_STORE_WRITE;
+        if (opts->flags & BYRE_OPEN_NO_SYNC)
+            flags |= FILE_STORE_NO_SYNC;
+    }
+    return flags;
+}
+
+/* Writers of a raw disk do not keep one another away. */
+static int lock_for_writing(const struct request *request, const char *format,
+                            struct byre_error *err)
+{
+    if (strcmp(format, "raw") == 0)
+        return file_store_lock(request->file, FILE_LOCK_READ | FILE_LOCK_WRITE,
+                               0, request->name, err);
+    return file_store_lock(
+        request->file, FILE_LOCK_READ | FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
+        FILE_LOCK_WRITE | FILE_LOCK_RESIZE, request->name, err);
+}
+
 /*
  * A reader keeps writers away; who only describes a raw disk asks nothing of
  * anybody.  (Measured on QEMU 7.2, tests/interop.)
@@ -95,6 +130,8 @@ static int lock_image(const struct request *request, const char *format,
     if ((flags & BYRE_OPEN_NO_LOCK) || request->file == NULL ||
         (describes && strcmp(format, "raw") == 0))
         return BYRE_OK;
+    if (request_writes(request))
+        return lock_for_writing(request, format, err);
     return file_store_lock(
         request->file, describes ? 0 : FILE_LOCK_READ,
         flags & BYRE_OPEN_SHARED ? 0 : FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
@@ -252,11 +289,33 @@ int request_open(const struct request *request, struct byre **ret_img,
         error_prefix(err, "Could not open backing file '%s'", request->name);
     if (r == BYRE_OK && !img->metadata_only)
         r = request_open_backing(request, img, err);
+    if (r == BYRE_OK && request_writes(request)) {
+        r = image_prepare_write(
+            img,
+            or_default(request->opts->refcount_cache_bytes,
+                       DEFAULT_REFCOUNT_BYTES),
+            (request->opts->flags & BYRE_OPEN_KEEP_SPACE) != 0, err);
+    }
     if (r < 0) {
         byre_close(img, NULL);
         return r;
     }
     *ret_img = img;
+    return BYRE_OK;
+}
+
+static int check_writing(const struct byre_open_options *opts,
+                         struct byre_error *err)
+{
+    if ((opts->flags & BYRE_OPEN_WRITE) == 0)
+        return BYRE_OK;
+    if (opts->flags & (BYRE_OPEN_SHARED | BYRE_OPEN_METADATA_ONLY))
+        return fail(err, BYRE_E_INVALID,
+                    "a disk is not opened for writing while it is shared with "
+                    "another writer, or for its description only");
+    if (opts->snapshot != NULL || opts->snapshot_id != NULL ||
+        opts->snapshot_name != NULL)
+        return fail(err, BYRE_E_INVALID, "a snapshot can only be read");
     return BYRE_OK;
 }
 
@@ -281,7 +340,7 @@ static int check_options(const struct byre_open_options *given,
         (ret->snapshot_id != NULL || ret->snapshot_name != NULL))
         return fail(err, BYRE_E_INVALID,
                     "a snapshot is chosen in two ways at once");
-    return BYRE_OK;
+    return check_writing(ret, err);
 }
 
 /* The tree of a json: name may give the format, or the caller; not both. */
@@ -299,54 +358,65 @@ static int take_format(struct request *request, struct byre_error *err)
     return BYRE_OK;
 }
 
-static int open_top(struct request *request,
-                    const struct byre_open_options *opts, struct byre **ret_img,
-                    struct byre_error *err)
+static int check_call(const struct byre_open_options *given,
+                      struct byre *const *ret_img,
+                      struct byre_open_options *ret, struct byre_error *err)
 {
-    struct byre_open_options known;
-    int r;
-
     if (ret_img == NULL)
         return fail(err, BYRE_E_INVALID, "room for the image is required");
+    return check_options(given, ret, err);
+}
 
-    r = check_options(opts, &known, err);
-    if (r < 0)
-        return r;
+static int open_top(struct request *request, struct byre **ret_img,
+                    struct byre_error *err)
+{
+    int r;
 
-    request->opts = &known;
     r = take_format(request, err);
     if (r < 0)
         return r;
     return request_open(request, ret_img, err);
 }
 
+static int open_node(const struct node *node,
+                     const struct byre_open_options *opts,
+                     struct byre **ret_img, struct byre_error *err)
+{
+    struct request request = { .opts = opts,
+                               .node = node,
+                               .path = node_path(node) };
+    char *description = NULL;
+    int r;
+
+    r = node_describe(node, &description, err);
+    if (r == BYRE_OK)
+        r = locate_store(node, request_file_flags(opts, 0), &request.store,
+                         &request.file, err);
+    if (r == BYRE_OK) {
+        request.name = description;
+        r = open_top(&request, ret_img, err);
+    }
+    byre_store_unref(request.store);
+    byre_store_unref(request.file);
+    free(description);
+    return r;
+}
+
 int byre_open(const char *name, const struct byre_open_options *opts,
               struct byre **ret_img, struct byre_error *err)
 {
-    struct request request = { 0 };
+    struct byre_open_options known;
     struct node *node = NULL;
-    char *description = NULL;
     int r;
 
     if (name == NULL)
         return fail(err, BYRE_E_INVALID, "a name is required");
 
-    r = node_parse(name, &node, err);
-    if (r < 0)
-        return r;
-
-    r = node_describe(node, &description, err);
+    r = check_call(opts, ret_img, &known, err);
     if (r == BYRE_OK)
-        r = locate_store(node, &request.store, &request.file, err);
-    if (r == BYRE_OK) {
-        request.node = node;
-        request.path = node_path(node);
-        request.name = description;
-        r = open_top(&request, opts, ret_img, err);
-    }
-    byre_store_unref(request.store);
-    byre_store_unref(request.file);
-    free(description);
+        r = node_parse(name, &node, err);
+    if (r == BYRE_OK)
+        r = open_node(node, &known, ret_img, err);
     node_free(node);
     return r;
 }
@@ -354,16 +424,21 @@ int byre_open(const char *name, const struct byre_open_options *opts,
 int byre_open_fd(int fd, const char *name, const struct byre_open_options *opts,
                  struct byre **ret_img, struct byre_error *err)
 {
-    struct request request = { .name = name != NULL ? name : "descriptor",
+    struct byre_open_options known;
+    struct request request = { .opts = &known,
+                               .name = name != NULL ? name : "descriptor",
                                .path = name };
     int r;
 
-    r = file_store_open_fd(fd, 0, &request.store, err);
+    r = check_call(opts, ret_img, &known, err);
+    if (r == BYRE_OK)
+        r = file_store_open_fd(fd, request_file_flags(&known, 0),
+                               &request.store, err);
     if (r < 0)
         return r;
 
     request.file = request.store;
-    r = open_top(&request, opts, ret_img, err);
+    r = open_top(&request, ret_img, err);
     byre_store_unref(request.store);
     return r;
 }
@@ -372,32 +447,49 @@ int byre_open_store(struct byre_store *store, const char *name,
                     const struct byre_open_options *opts, struct byre **ret_img,
                     struct byre_error *err)
 {
-    struct request request = { .store = store,
+    struct byre_open_options known;
+    struct request request = { .opts = &known,
+                               .store = store,
                                .name = name != NULL ? name : "store",
                                .path = name };
+    int r;
 
     if (store == NULL)
         return fail(err, BYRE_E_INVALID, "a store is required");
-    return open_top(&request, opts, ret_img, err);
+
+    r = check_call(opts, ret_img, &known, err);
+    if (r < 0)
+        return r;
+    return open_top(&request, ret_img, err);
 }
 
-/* Reading leaves nothing to flush, so nothing can fail here. */
+static void image_free(struct byre *img)
+{
+    if (img->engine != NULL)
+        img->engine->ops->free(img->engine);
+    byre_store_unref(img->data_store);
+    byre_store_unref(img->store);
+    free(img->name);
+    free(img->path);
+    free(img->data_path);
+    free(img->backing_resolved);
+    free(img);
+}
+
 int byre_close(struct byre *img, struct byre_error *err)
 {
-    (void)err;
-    while (img != NULL) {
-        struct byre *backing = img->backing;
+    int r = BYRE_OK;
 
-        if (img->engine != NULL)
-            img->engine->ops->free(img->engine);
-        byre_store_unref(img->data_store);
-        byre_store_unref(img->store);
-        free(img->name);
-        free(img->path);
-        free(img->data_path);
-        free(img->backing_resolved);
-        free(img);
+    if (img != NULL && img->engine != NULL && img->engine->writable) {
+        r = img->engine->ops->finish(img->engine, err);
+        if (r < 0)
+            error_prefix(err, "%s", img->name);
+    }
+    while (img != NULL) {
+        struct byre *backing = img->backing_is_lent ? NULL : img->backing;
+
+        image_free(img);
         img = backing;
     }
-    return BYRE_OK;
+    return r;
 }

@@ -85,21 +85,27 @@ int chain_read(const struct chain_mapping *chain, uint64_t offset, void *buf,
     return r;
 }
 
-int byre_read(struct byre *img, uint64_t offset, void *buf, size_t length,
-              struct byre_error *err)
+struct gate_pass image_enter(struct byre *img)
 {
-    uint8_t *p = buf;
-    int r;
+    const struct gate_pass none = { 0 };
 
-    r = check_disk_range(img, offset, length, err);
-    if (r < 0)
-        return r;
-    if (buf == NULL && length > 0)
-        return fail(err, BYRE_E_INVALID, "a buffer is required");
+    return img != NULL && img->engine->writable ? gate_enter(&img->engine->gate)
+                                                : none;
+}
 
+void image_leave(struct byre *img, struct gate_pass pass)
+{
+    if (img != NULL && img->engine->writable)
+        gate_leave(&img->engine->gate, pass);
+}
+
+static int read_range(struct byre *img, uint64_t offset, uint8_t *p,
+                      size_t length, struct byre_error *err)
+{
     while (length > 0) {
         struct chain_mapping chain;
         size_t n;
+        int r;
 
         r = chain_map(img, offset, length, false, &chain, err);
         if (r < 0)
@@ -114,4 +120,19 @@ int byre_read(struct byre *img, uint64_t offset, void *buf, size_t length,
         length -= n;
     }
     return BYRE_OK;
+}
+
+int byre_read(struct byre *img, uint64_t offset, void *buf, size_t length,
+              struct byre_error *err)
+{
+    const struct gate_pass pass = image_enter(img);
+    int r;
+
+    r = check_disk_range(img, offset, length, err);
+    if (r == BYRE_OK && buf == NULL && length > 0)
+        r = fail(err, BYRE_E_INVALID, "a buffer is required");
+    if (r == BYRE_OK)
+        r = read_range(img, offset, buf, length, err);
+    image_leave(img, pass);
+    return r;
 }

@@ -29,6 +29,13 @@ struct request {
     const struct ancestor *above;
 };
 
+/* Whether the image is opened for writing, which only the top one can be. */
+bool request_writes(const struct request *request);
+
+/* How the files of the image at `depth` are opened (FILE_STORE_*). */
+unsigned request_file_flags(const struct byre_open_options *opts,
+                            uint32_t depth);
+
 /* Opens the image of a request that has its store. */
 int request_open(const struct request *request, struct byre **ret_img,
                  struct byre_error *err);

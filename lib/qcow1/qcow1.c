@@ -12,6 +12,7 @@
 
 #include "base/arith.h"
 #include "base/error.h"
+#include "engine/l1.h"
 #include "engine/table_cache.h"
 #include "engine/transfer.h"
 #include "format/qcow1.h"
@@ -22,8 +23,7 @@ struct qcow1 {
     struct engine_limits limits;
     struct qcow1_header header;
     uint32_t slice_bits; /* log2 of the entries of a slice of an L2 table */
-    uint64_t *l1;
-    uint64_t l1_held; /* entries in `l1`; those beyond are zero */
+    struct l1_table l1;
     struct table_cache *tables;
     struct transfer transfer;
 };
@@ -104,8 +104,7 @@ static int qcow1_map(struct engine *engine, uint64_t guest_offset,
 {
     struct qcow1 *qcow1 = qcow1_of(engine);
     const uint64_t l1_index = guest_offset / l1_range_bytes(qcow1);
-    const uint64_t l2_offset =
-        l1_index < qcow1->l1_held ? qcow1->l1[l1_index] : 0;
+    const uint64_t l2_offset = l1_get(&qcow1->l1, l1_index);
     const uint64_t l2_index = (guest_offset >> qcow1->header.cluster_bits) &
                               ((UINT64_C(1) << qcow1->header.l2_bits) - 1);
     const uint64_t slice_offset =
@@ -114,8 +113,8 @@ static int qcow1_map(struct engine *engine, uint64_t guest_offset,
     int r;
 
     if (l2_offset == 0) {
-        engine_map_gap(qcow1->l1, qcow1->l1_held, UINT64_MAX,
-                       l1_range_bytes(qcow1), guest_offset, length, ret);
+        engine_map_gap(&qcow1->l1, UINT64_MAX, l1_range_bytes(qcow1),
+                       guest_offset, length, ret);
         return BYRE_OK;
     }
     if (!range_within(l2_offset, UINT64_C(8) << qcow1->header.l2_bits,
@@ -202,10 +201,9 @@ static int prepare(struct engine *engine,
         return fail(err, BYRE_E_NOT_FOUND,
                     "a version 1 image has no snapshots");
 
-    r = engine_load_words(qcow1->store, "L1 table", qcow1->header.l1_offset,
-                          qcow1_l1_entries(&qcow1->header),
-                          qcow1->limits.max_table_bytes, &qcow1->l1,
-                          &qcow1->l1_held, err);
+    r = l1_load(&qcow1->l1, qcow1->store, qcow1->header.l1_offset,
+                qcow1_l1_entries(&qcow1->header), qcow1->limits.max_table_bytes,
+                err);
     if (r < 0)
         return r;
 
@@ -231,7 +229,7 @@ static void qcow1_free(struct engine *engine)
 {
     struct qcow1 *qcow1 = qcow1_of(engine);
 
-    free(qcow1->l1);
+    l1_done(&qcow1->l1);
     table_cache_free(qcow1->tables);
     transfer_done(&qcow1->transfer);
     byre_store_unref(qcow1->store);
@@ -285,7 +283,8 @@ int qcow1_open(struct byre_store *store, const struct engine_limits *limits,
     if (qcow1 == NULL)
         return fail_nomem(err, "an image", sizeof(*qcow1));
 
-    qcow1->engine.ops = &qcow1_ops;
+    engine_init(&qcow1->engine, &qcow1_ops);
+    l1_init(&qcow1->l1);
     qcow1->engine.format = "qcow";
     qcow1->store = store_ref(store);
     qcow1->limits = *limits;

@@ -10,12 +10,15 @@
 #include <stdatomic.h>
 
 #include "engine/engine.h"
+#include "engine/l1.h"
 #include "engine/table_cache.h"
 #include "engine/transfer.h"
+#include "engine/writer.h"
 #include "format/bitmap.h"
 #include "format/extensions.h"
 #include "format/header.h"
 #include "format/snapshot.h"
+#include "qcow2/metadata.h"
 
 struct luks_texts;
 
@@ -26,6 +29,7 @@ struct snapshot_list {
     struct byre_snapshot *public_entries;
     char *texts; /* ids and names, terminated */
     size_t count;
+    uint64_t table_bytes; /* of the whole table in the file */
 };
 
 struct bitmap_list {
@@ -54,8 +58,7 @@ struct qcow2 {
     uint32_t slice_bits;  /* log2 of the entries of a slice of one */
 
     /* The disk that was prepared. */
-    uint64_t *l1;
-    uint64_t l1_held; /* entries in `l1`; those beyond are zero */
+    struct l1_table l1;
     struct table_cache *tables;
     struct transfer transfer;
     atomic_int sparse; /* SPARSE_* */
@@ -66,7 +69,19 @@ struct qcow2 {
     bool bitmaps_loaded;
     struct bitmap_list bitmaps;
     struct luks_texts *luks_texts; /* luks.c; NULL: not loaded */
+
+    /* Of a disk that is open for writing (writable.c). */
+    bool has_writer; /* the following is set up, or begun */
+    struct writer writer;
+    struct metadata metadata;
+    struct allocator *allocator;
+    bool keep_space;
+    /* Where the last cluster that may hold something ends. */
+    atomic_uint_fast64_t file_end_bytes;
+    pthread_mutex_t header_lock; /* of marking the image corrupt */
 };
+
+struct allocator;
 
 enum { SPARSE_UNKNOWN, SPARSE_NO, SPARSE_YES };
 
@@ -75,6 +90,9 @@ static inline struct qcow2 *qcow2_of(struct engine *engine)
     return (struct qcow2 *)engine;
 }
 
+/* open.c: loads all of the active L1 table, for writing. */
+int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err);
+
 /* map.c, read.c, sparse.c */
 int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
               struct mapping *ret, struct byre_error *err);
@@ -82,6 +100,47 @@ int qcow2_read(struct engine *engine, const struct mapping *mapping,
                uint64_t guest_offset, void *buf, size_t length,
                struct byre_error *err);
 bool qcow2_may_have_holes(struct engine *engine);
+
+/* Bytes of the disk that one L1 entry stands for. */
+static inline uint64_t qcow2_l1_range_bytes(const struct qcow2 *qcow2)
+{
+    return UINT64_C(1) << (qcow2->header.cluster_bits + qcow2->l2_bits);
+}
+
+/* Where a guest offset's entry is: which slice of which table, and where in it.
+ */
+struct slice_place {
+    uint64_t host_offset; /* of the slice */
+    uint32_t index;       /* of the entry in it */
+};
+
+struct slice_place qcow2_slice_place(const struct qcow2 *qcow2,
+                                     uint64_t l2_offset, uint64_t guest_offset);
+
+/* Bytes of the disk that one slice of an L2 table stands for. */
+static inline uint64_t qcow2_slice_range_bytes(const struct qcow2 *qcow2)
+{
+    return UINT64_C(1) << (qcow2->header.cluster_bits + qcow2->slice_bits);
+}
+
+/* One cluster's entry, as its words are in the table. */
+struct raw_entry {
+    uint64_t word;
+    uint64_t bitmap; /* 0 without subclusters */
+};
+
+/* What one cluster is from its subcluster on that holds a guest offset. */
+struct piece {
+    enum l2_kind kind;
+    bool copied;          /* its host cluster is this entry's alone */
+    uint64_t host_offset; /* of the guest offset */
+    uint64_t bytes;       /* for which this holds within the cluster */
+    uint32_t compressed_bytes;
+};
+
+/* The only code that decodes an L2 entry. */
+struct piece qcow2_decode_piece(const struct qcow2 *qcow2, struct raw_entry raw,
+                                uint64_t guest_offset);
 
 /* luks.c */
 int qcow2_luks_info(struct engine *engine, struct byre_luks_info *info,
@@ -102,5 +161,68 @@ void qcow2_snapshots_free(struct snapshot_list *list);
 int qcow2_bitmaps(struct engine *engine, const struct byre_bitmap **ret,
                   size_t *ret_count, struct byre_error *err);
 void qcow2_bitmaps_free(struct bitmap_list *list);
+
+/* writable.c */
+extern const struct writer_ops qcow2_writer_ops;
+int qcow2_prepare_write(struct engine *engine,
+                        const struct write_options *options,
+                        struct byre_error *err);
+int qcow2_write(struct engine *engine, uint64_t offset, const void *buf,
+                size_t length, uint32_t flags, const struct write_order *order,
+                struct byre_error *err);
+int qcow2_flush(struct engine *engine, struct byre_error *err);
+int qcow2_finish(struct engine *engine, struct byre_error *err);
+/* Raises file_end_bytes to `end`. */
+void qcow2_raise_file_end(struct qcow2 *qcow2, uint64_t end);
+void qcow2_writable_done(struct qcow2 *qcow2);
+/* Marks the image corrupt, if `r` says that its tables lie; returns `r`. */
+int qcow2_mark_corrupt(struct qcow2 *qcow2, int r, struct byre_error *err);
+
+/* entries.c: L2 entries as the write path changes them. */
+#define QCOW2_MOST_ENTRIES (TABLE_SLICE_MAX_BYTES / 8)
+/*
+ * Reads the entries of the clusters that [guest_offset, + length) touches, all
+ * in one slice; all zero where there is no table.
+ */
+int qcow2_entries_read(struct qcow2 *qcow2, uint64_t guest_offset,
+                       uint64_t length, struct raw_entry *ret,
+                       uint32_t *ret_count, struct byre_error *err);
+/* Changes them; there is a table, and it is the active disk's alone. */
+int qcow2_entries_write(struct qcow2 *qcow2, uint64_t guest_offset,
+                        const struct raw_entry *entries, uint32_t count,
+                        struct byre_error *err);
+/* Whether the L2 table of an offset is there, and the active disk's alone. */
+bool qcow2_has_table(const struct qcow2 *qcow2, uint64_t guest_offset);
+/* Sees to it that this is so. */
+int qcow2_make_table(struct qcow2 *qcow2, uint64_t guest_offset,
+                     struct byre_error *err);
+/* Notes that an entry is gone: its cluster or stream loses a reference. */
+int qcow2_release_entry(struct qcow2 *qcow2, struct raw_entry raw,
+                        unsigned flags, struct byre_error *err);
+
+/* plan.c */
+int qcow2_plan(struct engine *engine, struct write_plan *plan,
+               struct byre_error *err);
+int qcow2_allocate(struct engine *engine, struct write_plan *plan,
+                   struct byre_error *err);
+int qcow2_link(struct engine *engine, const struct write_plan *plan,
+               struct byre_error *err);
+void qcow2_give_back(struct engine *engine, const struct write_plan *plan);
+int qcow2_allocate_stream(struct engine *engine, struct write_plan *plan,
+                          uint32_t bytes, struct byre_error *err);
+int qcow2_link_stream(struct engine *engine, const struct write_plan *plan,
+                      uint32_t bytes, struct byre_error *err);
+void qcow2_give_back_stream(struct engine *engine,
+                            const struct write_plan *plan, uint32_t bytes);
+
+/* zero.c */
+int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
+               uint32_t flags, struct byre_error *err);
+int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
+                  struct byre_error *err);
+
+/* resize.c */
+int qcow2_resize(struct engine *engine, uint64_t size_bytes,
+                 uint32_t preallocation, struct byre_error *err);
 
 #endif

@@ -13,23 +13,12 @@
 
 #define STEP_NEEDS_TABLE 1
 
-static uint64_t l1_range_bytes(const struct qcow2 *qcow2)
-{
-    return UINT64_C(1) << (qcow2->header.cluster_bits + qcow2->l2_bits);
-}
-
 /* Bytes from `guest_offset` to the end of a block of 2^bits, at most length. */
 static uint64_t rest_of_block(uint64_t guest_offset, uint64_t block_bytes,
                               uint64_t length)
 {
     return min_u64(length, block_bytes - (guest_offset & (block_bytes - 1)));
 }
-
-/* One cluster's entry, as its words are in the table. */
-struct raw_entry {
-    uint64_t word;
-    uint64_t bitmap;
-};
 
 static struct raw_entry raw_entry_at(const struct qcow2 *qcow2,
                                      const struct table_view *view,
@@ -56,22 +45,16 @@ static bool is_misplaced(const struct qcow2 *qcow2, enum l2_kind kind,
            host_offset != guest_cluster;
 }
 
-/* What one cluster is from its subcluster on that holds `guest_offset`. */
-struct piece {
-    enum l2_kind kind;
-    uint64_t host_offset; /* of `guest_offset` */
-    uint64_t bytes;       /* for which this holds within the cluster */
-    uint32_t compressed_bytes;
-};
-
-static struct piece decode_piece(const struct qcow2 *qcow2,
-                                 struct raw_entry raw, uint64_t guest_offset)
+struct piece qcow2_decode_piece(const struct qcow2 *qcow2, struct raw_entry raw,
+                                uint64_t guest_offset)
 {
     const uint64_t cluster = engine_cluster_bytes(&qcow2->engine);
     const uint64_t in_cluster = guest_offset & (cluster - 1);
     const struct l2_entry entry = l2_entry_decode(raw.word, &qcow2->l2_format);
     struct piece piece = {
         .kind = entry.kind,
+        .copied =
+            (raw.word & QCOW2_ENTRY_COPIED) != 0 && entry.kind != L2_COMPRESSED,
         .host_offset = entry.host_offset,
         .bytes = cluster - in_cluster,
         .compressed_bytes = entry.compressed_bytes,
@@ -105,7 +88,7 @@ static bool kind_has_host(enum l2_kind kind)
 static bool piece_continues(const struct piece *first, const struct piece *next,
                             uint64_t run)
 {
-    return next->kind == first->kind &&
+    return next->kind == first->kind && next->copied == first->copied &&
            (!kind_has_host(first->kind) ||
             next->host_offset == first->host_offset + run);
 }
@@ -114,18 +97,18 @@ static bool piece_continues(const struct piece *first, const struct piece *next,
 static void map_in_slice(const struct qcow2 *qcow2,
                          const struct table_view *view, uint32_t index,
                          uint64_t guest_offset, uint64_t length,
-                         struct mapping *ret)
+                         bool owns_table, struct mapping *ret)
 {
     const uint32_t entries = UINT32_C(1) << qcow2->slice_bits;
     const struct raw_entry raw = raw_entry_at(qcow2, view, index);
-    const struct piece first = decode_piece(qcow2, raw, guest_offset);
+    const struct piece first = qcow2_decode_piece(qcow2, raw, guest_offset);
     uint64_t run = first.bytes;
 
     while (first.kind != L2_COMPRESSED && first.kind != L2_INVALID &&
            run < length && ++index < entries &&
            ((guest_offset + run) &
             (engine_cluster_bytes(&qcow2->engine) - 1)) == 0) {
-        const struct piece next = decode_piece(
+        const struct piece next = qcow2_decode_piece(
             qcow2, raw_entry_at(qcow2, view, index), guest_offset + run);
 
         if (!piece_continues(&first, &next, run))
@@ -139,9 +122,26 @@ static void map_in_slice(const struct qcow2 *qcow2,
         .store = kind_has_host(first.kind) ? qcow2->data_store : NULL,
         .host_offset = first.host_offset,
         .compressed_bytes = first.compressed_bytes,
+        .in_place = owns_table && first.copied && first.kind == L2_DATA,
         .table = "L2",
         .entry = raw.word,
         .bitmap = raw.bitmap,
+    };
+}
+
+struct slice_place qcow2_slice_place(const struct qcow2 *qcow2,
+                                     uint64_t l2_offset, uint64_t guest_offset)
+{
+    const uint64_t cluster_index = guest_offset >> qcow2->header.cluster_bits;
+    const uint32_t l2_index =
+        (uint32_t)(cluster_index & ((UINT64_C(1) << qcow2->l2_bits) - 1));
+    const uint64_t slice_bytes = (UINT64_C(8) * qcow2->entry_words)
+                                 << qcow2->slice_bits;
+
+    return (struct slice_place){
+        .host_offset =
+            l2_offset + (l2_index >> qcow2->slice_bits) * slice_bytes,
+        .index = l2_index & ((UINT32_C(1) << qcow2->slice_bits) - 1),
     };
 }
 
@@ -149,43 +149,45 @@ static void map_in_slice(const struct qcow2 *qcow2,
 static int map_step(struct qcow2 *qcow2, uint64_t guest_offset, uint64_t length,
                     struct mapping *ret, uint64_t *ret_slice_offset)
 {
-    const uint64_t l1_index = guest_offset / l1_range_bytes(qcow2);
-    const uint64_t cluster_index = guest_offset >> qcow2->header.cluster_bits;
-    const uint32_t l2_index =
-        (uint32_t)(cluster_index & ((UINT64_C(1) << qcow2->l2_bits) - 1));
-    const uint32_t slice_index = l2_index >> qcow2->slice_bits;
-    const uint64_t l1_entry =
-        l1_index < qcow2->l1_held ? qcow2->l1[l1_index] : 0;
+    const uint64_t range_bytes = qcow2_l1_range_bytes(qcow2);
+    const uint64_t l1_entry = l1_get(&qcow2->l1, guest_offset / range_bytes);
+    const bool owns_table = (l1_entry & QCOW2_ENTRY_COPIED) != 0;
+    struct slice_place place;
     struct table_view view;
     uint64_t l2_offset;
 
     if (!l1_entry_decode(l1_entry, qcow2->header.cluster_bits, &l2_offset)) {
         *ret = (struct mapping){
             .kind = L2_INVALID,
-            .length =
-                rest_of_block(guest_offset, l1_range_bytes(qcow2), length),
+            .length = rest_of_block(guest_offset, range_bytes, length),
             .table = "L1",
             .entry = l1_entry,
         };
         return BYRE_OK;
     }
     if (l2_offset == 0) {
-        engine_map_gap(qcow2->l1, qcow2->l1_held, QCOW2_ENTRY_OFFSET_MASK,
-                       l1_range_bytes(qcow2), guest_offset, length, ret);
+        engine_map_gap(&qcow2->l1, QCOW2_ENTRY_OFFSET_MASK, range_bytes,
+                       guest_offset, length, ret);
         return BYRE_OK;
     }
 
-    *ret_slice_offset =
-        l2_offset +
-        ((uint64_t)slice_index << qcow2->slice_bits) * qcow2->entry_words * 8;
+    place = qcow2_slice_place(qcow2, l2_offset, guest_offset);
+    *ret_slice_offset = place.host_offset;
     do {
-        if (!table_cache_find(qcow2->tables, *ret_slice_offset, &view))
+        if (!table_cache_find(qcow2->tables, place.host_offset, &view))
             return STEP_NEEDS_TABLE;
-        map_in_slice(qcow2, &view,
-                     l2_index & ((UINT32_C(1) << qcow2->slice_bits) - 1),
-                     guest_offset, length, ret);
+        map_in_slice(qcow2, &view, place.index, guest_offset, length,
+                     owns_table, ret);
     } while (!table_view_still_valid(&view));
     return BYRE_OK;
+}
+
+static int load_slice(struct qcow2 *qcow2, uint64_t slice_offset,
+                      struct byre_error *err)
+{
+    if (qcow2->engine.writable)
+        return writer_load_slice(&qcow2->writer, slice_offset, err);
+    return table_cache_load(qcow2->tables, slice_offset, err);
 }
 
 int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
@@ -200,7 +202,7 @@ int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
         if (r != STEP_NEEDS_TABLE)
             return r;
 
-        r = table_cache_load(qcow2->tables, slice_offset, err);
+        r = load_slice(qcow2, slice_offset, err);
         if (r < 0)
             return r;
     }

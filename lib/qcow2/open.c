@@ -303,9 +303,8 @@ static int prepare(struct engine *engine,
     l1_entries =
         min_u64(l1_entries,
                 qcow2_l1_entries_needed(&qcow2->header, engine->size_bytes));
-    r = engine_load_words(qcow2->store, "L1 table", l1_offset, l1_entries,
-                          qcow2->limits.max_table_bytes, &qcow2->l1,
-                          &qcow2->l1_held, err);
+    r = l1_load(&qcow2->l1, qcow2->store, l1_offset, l1_entries,
+                qcow2->limits.max_table_bytes, err);
     if (r < 0)
         return r;
 
@@ -323,11 +322,26 @@ static int prepare(struct engine *engine,
         qcow2->limits.cluster_cache_bytes, &qcow2->transfer.clusters, err);
 }
 
+int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err)
+{
+    const struct qcow2_header *header = &qcow2->header;
+    int r;
+
+    l1_done(&qcow2->l1);
+    l1_init(&qcow2->l1);
+    r = l1_load(&qcow2->l1, qcow2->store, header->l1_offset, header->l1_entries,
+                qcow2->limits.max_table_bytes, err);
+    if (r < 0)
+        return r;
+    return l1_grow(&qcow2->l1, header->l1_entries, err);
+}
+
 static void qcow2_free(struct engine *engine)
 {
     struct qcow2 *qcow2 = qcow2_of(engine);
 
-    free(qcow2->l1);
+    qcow2_writable_done(qcow2);
+    l1_done(&qcow2->l1);
     table_cache_free(qcow2->tables);
     transfer_done(&qcow2->transfer);
     qcow2_snapshots_free(&qcow2->snapshots);
@@ -351,6 +365,13 @@ static const struct engine_ops qcow2_ops = {
     .map = qcow2_map,
     .read = qcow2_read,
     .may_have_holes = qcow2_may_have_holes,
+    .prepare_write = qcow2_prepare_write,
+    .write = qcow2_write,
+    .zero = qcow2_zero,
+    .discard = qcow2_discard,
+    .flush = qcow2_flush,
+    .resize = qcow2_resize,
+    .finish = qcow2_finish,
     .free = qcow2_free,
 };
 
@@ -423,7 +444,8 @@ int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
     if (qcow2 == NULL)
         return fail_nomem(err, "an image", sizeof(*qcow2));
 
-    qcow2->engine.ops = &qcow2_ops;
+    engine_init(&qcow2->engine, &qcow2_ops);
+    l1_init(&qcow2->l1);
     qcow2->store = store_ref(store);
     qcow2->data_store = store_ref(store);
     qcow2->limits = *limits;

@@ -43,6 +43,7 @@ static int decode_entries(const struct qcow2 *qcow2, struct snapshot_list *list,
         }
         position += entry_bytes;
     }
+    list->table_bytes = position;
     return BYRE_OK;
 }
 

@@ -5,11 +5,7 @@
 
 #include "base/arith.h"
 #include "base/error.h"
-
-struct raw {
-    struct engine engine; /* first, so that the two convert */
-    struct byre_store *store;
-};
+#include "raw/raw_write.h"
 
 static int raw_prepare(struct engine *engine,
                        const struct snapshot_selector *selector,
@@ -28,8 +24,9 @@ static int raw_map(struct engine *engine, uint64_t guest_offset,
     *ret = (struct mapping){
         .kind = L2_DATA,
         .length = length,
-        .store = ((struct raw *)engine)->store,
+        .store = raw_of(engine)->store,
         .host_offset = guest_offset,
+        .in_place = true,
     };
     return BYRE_OK;
 }
@@ -51,7 +48,7 @@ static bool raw_may_have_holes(struct engine *engine)
 
 static void raw_free(struct engine *engine)
 {
-    byre_store_unref(((struct raw *)engine)->store);
+    byre_store_unref(raw_of(engine)->store);
     engine_done(engine);
     free(engine);
 }
@@ -61,6 +58,13 @@ static const struct engine_ops raw_ops = {
     .map = raw_map,
     .read = raw_read,
     .may_have_holes = raw_may_have_holes,
+    .prepare_write = raw_prepare_write,
+    .write = raw_write,
+    .zero = raw_zero,
+    .discard = raw_discard,
+    .flush = raw_flush,
+    .resize = raw_resize,
+    .finish = raw_flush,
     .free = raw_free,
 };
 
@@ -79,7 +83,7 @@ int raw_open(struct byre_store *store, struct engine **ret_engine,
     if (raw == NULL)
         return fail_nomem(err, "a disk", sizeof(*raw));
 
-    raw->engine.ops = &raw_ops;
+    engine_init(&raw->engine, &raw_ops);
     raw->engine.format = "raw";
     raw->engine.size_bytes = align_up(size_bytes, ENGINE_SECTOR_BYTES);
     raw->store = store_ref(store);

@@ -200,10 +200,14 @@ int store_write(struct byre_store *store, uint64_t offset, const void *buf,
 int store_flush(struct byre_store *store, struct byre_error *err)
 {
     struct byre_error scratch;
+    int r;
 
     if (store->ops.flush == NULL)
         return fail_missing("flush", err);
-    return store->ops.flush(store->user, error_or(err, &scratch));
+    r = store->ops.flush(store->user, error_or(err, &scratch));
+    if (r < 0)
+        atomic_fetch_add(&store->failed_flushes, 1);
+    return r;
 }
 
 int store_resize(struct byre_store *store, uint64_t size_bytes,
@@ -245,17 +249,24 @@ static int write_zeroes(struct byre_store *store, uint64_t offset,
     return r;
 }
 
-int store_zero(struct byre_store *store, uint64_t offset, uint64_t length,
-               uint32_t flags, struct byre_error *err)
+int store_zero_fast(struct byre_store *store, uint64_t offset, uint64_t length,
+                    uint32_t flags, struct byre_error *err)
 {
     struct byre_error scratch;
-    int r = BYRE_E_UNSUPPORTED;
 
     if (!range_within(offset, length, STORE_MAX_OFFSET))
         return fail_past_limit("a zero", err);
-    if (store->ops.zero != NULL)
-        r = store->ops.zero(store->user, offset, length, flags,
-                            error_or(err, &scratch));
+    if (store->ops.zero == NULL)
+        return fail_missing("zero", err);
+    return store->ops.zero(store->user, offset, length, flags,
+                           error_or(err, &scratch));
+}
+
+int store_zero(struct byre_store *store, uint64_t offset, uint64_t length,
+               uint32_t flags, struct byre_error *err)
+{
+    const int r = store_zero_fast(store, offset, length, flags, err);
+
     return r == BYRE_E_UNSUPPORTED ? write_zeroes(store, offset, length, err)
                                    : r;
 }

@@ -29,6 +29,9 @@ struct byre_store {
     const char *protocol; /* "file", "host_device", "memory", "store" */
     struct store_identity identity;
     uint64_t file_offset; /* where it starts in its file */
+    /* A barrier that failed may have lost what it was for, whatever a later one
+       says: so users look whether there was one. */
+    atomic_uint failed_flushes;
     /* What is allocated to it on its medium; NULL: cannot be told. */
     int (*allocated)(void *user, uint64_t *ret_bytes, struct byre_error *err);
 };
@@ -78,6 +81,10 @@ int store_resize(struct byre_store *store, uint64_t size_bytes,
  */
 int store_zero(struct byre_store *store, uint64_t offset, uint64_t length,
                uint32_t flags, struct byre_error *err);
+
+/* The same, but BYRE_E_UNSUPPORTED where zeroes would have to be written. */
+int store_zero_fast(struct byre_store *store, uint64_t offset, uint64_t length,
+                    uint32_t flags, struct byre_error *err);
 
 /*
  * Nobody needs the range any more: it may read as it was or as zeroes from then

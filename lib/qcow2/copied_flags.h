@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The COPIED flags of the active tree: set where a cluster has a single owner,
+ * so that it may be written in place.
+ */
+#ifndef BYRE_QCOW2_COPIED_FLAGS_H
+#define BYRE_QCOW2_COPIED_FLAGS_H
+
+#include "qcow2/internal.h"
+
+/*
+ * Makes the flags in the active L1 table and its L2 tables agree with the
+ * refcounts, all as they are in the store: set if and only if the count is
+ * exactly 1, or the cluster is in an external data file; never for compressed
+ * clusters, nor where there is no cluster.  Entries that point to no place
+ * where a cluster could be stay as they are.  Writes the sectors that change,
+ * each once for every walk it takes, and nothing else; no barrier.
+ *
+ * Works in about `budget_bytes` and REFERENCES_BUFFER_BYTES.  The caller holds
+ * the image alone, and drops what it has cached of the tables.
+ */
+int copied_flags_correct(struct qcow2 *qcow2, uint64_t budget_bytes,
+                         struct byre_error *err);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+
+#include "base/arith.h"
+#include "base/error.h"
+#include "format/refcount.h"
+#include "qcow2/rebuild_parts.h"
+
+#define RUN_CHECK "run check on the image"
+
+/* ---- Counting ---- */
+
+/* The faults that matter: it takes stray flags away itself, and some others say
+   nothing of host clusters. */
+static uint32_t intolerable_faults(const struct reference *ref)
+{
+    const uint32_t tolerated =
+        REFERENCE_INCOMPLETE | REFERENCE_MISPLACED |
+        (ref->owner == REFERENCE_NOTHING ? REFERENCE_STRAY_COPIED : 0);
+
+    return ref->faults & ~tolerated;
+}
+
+static int fail_fault(const struct reference *ref, struct byre_error *err)
+{
+    const char *owner = reference_owner_name(ref->owner);
+    const char *text = reference_fault_text(intolerable_faults(ref));
+
+    if (ref->table_offset == BYRE_NO_OFFSET)
+        return fail_at(err, BYRE_E_CORRUPT, ref->offset,
+                       "refcounts cannot be rebuilt: the %s at %" PRIu64
+                       " %s; " RUN_CHECK,
+                       owner, ref->offset, text);
+    return fail_at(err, BYRE_E_CORRUPT, ref->table_offset,
+                   "refcounts cannot be rebuilt: entry %" PRIu64
+                   " of the table at %" PRIu64 " (0x%" PRIx64
+                   ", %s) %s; " RUN_CHECK,
+                   ref->index, ref->table_offset, ref->raw, owner, text);
+}
+
+static int count_reference(void *user, const struct reference *ref,
+                           struct byre_error *err)
+{
+    const uint32_t beyond = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
+    struct rebuild *rebuild = user;
+    uint64_t cluster;
+
+    if (ref->owner == REFERENCE_REFCOUNT_TABLE ||
+        ref->owner == REFERENCE_REFCOUNT_BLOCK) {
+        if ((ref->faults & beyond) == 0)
+            reference_counts_reserve(&rebuild->counts, ref->offset, ref->bytes);
+        return BYRE_OK;
+    }
+    if (intolerable_faults(ref) != 0)
+        return fail_fault(ref, err);
+    if (!reference_counts_add(&rebuild->counts, ref, &cluster))
+        return fail_at(err, BYRE_E_CORRUPT, ref->offset,
+                       "refcounts cannot be rebuilt: the %s at %" PRIu64
+                       " shares the cluster at %" PRIu64
+                       " with another structure; " RUN_CHECK,
+                       reference_owner_name(ref->owner), ref->offset,
+                       cluster * rebuild->cluster_bytes);
+    return BYRE_OK;
+}
+
+int rebuild_count_window(struct rebuild *rebuild, uint64_t first,
+                         struct byre_error *err)
+{
+    reference_counts_start(&rebuild->counts, first);
+    reference_counts_range(
+        &rebuild->counts, rebuild->start * rebuild->cluster_bytes,
+        rebuild->clusters * rebuild->cluster_bytes, REFERENCE_USE_TABLE);
+    return references_walk(rebuild->qcow2, REFERENCES_ALL, count_reference,
+                           rebuild, err);
+}
+
+int rebuild_check_count(const struct rebuild *rebuild, uint64_t cluster,
+                        uint64_t count, struct byre_error *err)
+{
+    const uint32_t order = rebuild->qcow2->header.refcount_order;
+    const uint64_t most = min_u64(refcount_max(order), REFERENCE_COUNT_MAX - 1);
+
+    if (count > most)
+        return fail_at(
+            err, BYRE_E_CORRUPT, cluster * rebuild->cluster_bytes,
+            "refcounts cannot be rebuilt: the cluster at %" PRIu64
+            " is referred to %" PRIu64 " times, more than the limit of %" PRIu64
+            " for refcounts of %u bits; " RUN_CHECK,
+            cluster * rebuild->cluster_bytes, count, most, 1u << order);
+    return BYRE_OK;
+}
+
+/* ---- Survey ---- */
+
+void rebuild_need_block(struct rebuild *rebuild, uint64_t index)
+{
+    if (rebuild_needs(rebuild, index))
+        return;
+    rebuild->needed[index / 8] |= (uint8_t)(1u << index % 8);
+    rebuild->needed_blocks++;
+    rebuild->needed_end = max_u64(rebuild->needed_end, index + 1);
+}
+
+int rebuild_fail_table_size(const struct rebuild *rebuild, uint64_t entries,
+                            struct byre_error *err)
+{
+    return fail(err, BYRE_E_LIMIT,
+                "refcounts cannot be rebuilt: clusters up to %" PRIu64
+                " need a table of %" PRIu64
+                " entries, more than the limit of %" PRIu64 "; " RUN_CHECK,
+                rebuild->end * rebuild->cluster_bytes, entries,
+                REBUILD_MOST_BLOCKS);
+}
+
+static int survey_window(struct rebuild *rebuild, struct byre_error *err)
+{
+    const struct reference_counts *counts = &rebuild->counts;
+    int r;
+
+    rebuild->end = max_u64(rebuild->end, counts->end);
+    if (div_round_up(rebuild->end, rebuild->per_block) > REBUILD_MOST_BLOCKS)
+        return rebuild_fail_table_size(
+            rebuild, div_round_up(rebuild->end, rebuild->per_block), err);
+    for (uint64_t i = 0; i < counts->clusters; i++) {
+        if (counts->counts[i] == 0)
+            continue;
+        r = rebuild_check_count(rebuild, counts->first + i, counts->counts[i],
+                                err);
+        if (r < 0)
+            return r;
+        rebuild_need_block(rebuild, (counts->first + i) / rebuild->per_block);
+    }
+    return BYRE_OK;
+}
+
+int rebuild_survey(struct rebuild *rebuild, struct byre_error *err)
+{
+    int r;
+
+    for (uint64_t first = 0; first != REFERENCE_COUNTS_END;
+         first = rebuild->counts.next) {
+        r = rebuild_count_window(rebuild, first, err);
+        if (r < 0)
+            return r;
+
+        r = survey_window(rebuild, err);
+        if (r < 0)
+            return r;
+    }
+    return BYRE_OK;
+}

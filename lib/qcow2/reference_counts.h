@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counts of references, for a window of host clusters [first, first + clusters)
+ * in memory of bounded size.  A file larger than the window takes several
+ * walks; `next` tells where the next one has something to count, so that holes
+ * cost nothing.
+ *
+ *     for (first = 0; first != REFERENCE_COUNTS_END; first = counts.next) {
+ *         reference_counts_start(&counts, first);
+ *         ... a walk that calls reference_counts_add() ...
+ *     }
+ *
+ * A cluster takes five bytes: a count of 32 bits, which stays at its maximum
+ * once it is there, and a mask of what the cluster is used as.  (With 16 bits
+ * the common widths would need a list for what exceeds them, and the images
+ * with many snapshots, which do, are those that take longest as it is.)
+ */
+#ifndef BYRE_QCOW2_REFERENCE_COUNTS_H
+#define BYRE_QCOW2_REFERENCE_COUNTS_H
+
+#include "qcow2/references.h"
+
+/* What a cluster is used as. */
+#define REFERENCE_USE_DATA      (UINT8_C(1) << 0)
+#define REFERENCE_USE_L2        (UINT8_C(1) << 1) /* of any tree */
+#define REFERENCE_USE_ACTIVE_L2 (UINT8_C(1) << 2)
+#define REFERENCE_USE_TABLE     (UINT8_C(1) << 3) /* all that only one owns */
+/* Not counted, but not to be written over. */
+#define REFERENCE_USE_RESERVED (UINT8_C(1) << 4)
+
+#define REFERENCE_COUNTS_END UINT64_MAX
+#define REFERENCE_COUNT_MAX  UINT32_MAX
+
+struct reference_counts {
+    uint32_t cluster_bits;
+    uint64_t clusters; /* of the window, never 0 */
+    uint64_t first;
+    uint32_t *counts;
+    uint8_t *uses;
+
+    /* Since the start: the first cluster behind the window that is referred
+       to, REFERENCE_COUNTS_END if none; and one past the last of all. */
+    uint64_t next;
+    uint64_t end;
+};
+
+/*
+ * A window of as many clusters as `budget_bytes` hold, but at least 1024 and at
+ * most `most_clusters`.
+ */
+int reference_counts_init(struct reference_counts *counts,
+                          uint32_t cluster_bits, uint64_t budget_bytes,
+                          uint64_t most_clusters, struct byre_error *err);
+void reference_counts_done(struct reference_counts *counts);
+
+/* Moves the window to `first` and empties it. */
+void reference_counts_start(struct reference_counts *counts, uint64_t first);
+
+/*
+ * Counts one reference to each cluster that [offset, offset + bytes) touches,
+ * used as `use`.  The range ends within STORE_MAX_OFFSET.
+ */
+void reference_counts_range(struct reference_counts *counts, uint64_t offset,
+                            uint64_t bytes, uint8_t use);
+
+/*
+ * The same for a reference.  Returns false if it shares a cluster (of the
+ * window) with another in a way that no image has: *ret_cluster.  What may be
+ * shared is data with data, and an L2 table by several trees.
+ */
+bool reference_counts_add(struct reference_counts *counts,
+                          const struct reference *ref, uint64_t *ret_cluster);
+
+/* Keeps the clusters from being taken for free, without counting them. */
+void reference_counts_reserve(struct reference_counts *counts, uint64_t offset,
+                              uint64_t bytes);
+
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Another size of the disk.  The caller is alone.
+ *
+ * Growing: a new L1 table where the old one is too short, written and switched
+ * to by one write of the header; then what the new part must read as, zeroes or
+ * reserved space; and when all of that is durable, the size.
+ *
+ * Shrinking: the size first; only when it is durable, what lies behind it goes.
+ * A crash in between leaves entries behind the end, which are no part of the
+ * disk; growing clears them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "qcow2/allocator.h"
+#include "qcow2/header_write.h"
+#include "qcow2/internal.h"
+#include "qcow2/preallocate.h"
+
+static uint64_t cluster_bytes(const struct qcow2 *qcow2)
+{
+    return engine_cluster_bytes(&qcow2->engine);
+}
+
+/* ---- The L1 table ---- */
+
+static int write_new_l1(struct qcow2 *qcow2, const struct host_run *run,
+                        struct byre_error *err)
+{
+    const size_t length = (size_t)(run->clusters * cluster_bytes(qcow2));
+    uint8_t *buf = calloc(1, length);
+    int r;
+
+    if (buf == NULL)
+        return fail_nomem(err, "an L1 table", length);
+
+    for (uint64_t i = 0; i < qcow2->l1.held; i++)
+        be64_put(buf + i * 8, l1_get(&qcow2->l1, i));
+    r = store_write(qcow2->store, run->offset, buf, length, err);
+    free(buf);
+    if (r < 0)
+        error_prefix(err, "L1 table");
+    return r;
+}
+
+static int switch_l1(struct qcow2 *qcow2, const struct host_run *run,
+                     uint32_t entries, struct byre_error *err)
+{
+    const uint64_t old_offset = qcow2->header.l1_offset;
+    const uint64_t old_bytes =
+        align_up(UINT64_C(8) * qcow2->header.l1_entries, cluster_bytes(qcow2));
+    int r;
+
+    r = write_new_l1(qcow2, run, err);
+    if (r == BYRE_OK)
+        r = writer_flush(&qcow2->writer, err); /* the counts of it too */
+    if (r == BYRE_OK)
+        r = metadata_add(&qcow2->metadata, METADATA_L1, run->offset,
+                         UINT64_C(8) * entries, cluster_bytes(qcow2), err);
+    if (r == BYRE_OK)
+        r = header_write_disk(qcow2, qcow2->header.size_bytes, run->offset,
+                              entries, err);
+    if (r == BYRE_OK)
+        r = writer_barrier(&qcow2->writer, err);
+    if (r < 0)
+        return r;
+
+    qcow2->l1.offset = run->offset;
+    if (old_bytes == 0)
+        return BYRE_OK;
+    metadata_remove(&qcow2->metadata, old_offset, old_bytes, NULL);
+    allocator_release(qcow2->allocator, old_offset, old_bytes, 0, NULL);
+    return BYRE_OK;
+}
+
+/* Nothing refers to a table that the header was not switched to. */
+static int grow_l1(struct qcow2 *qcow2, uint64_t entries,
+                   struct byre_error *err)
+{
+    const uint64_t clusters = div_round_up(entries * 8, cluster_bytes(qcow2));
+    struct host_run run;
+    int r;
+
+    if (entries <= qcow2->header.l1_entries)
+        return BYRE_OK;
+
+    r = writer_flush(&qcow2->writer, err);
+    if (r == BYRE_OK)
+        r = l1_grow(&qcow2->l1, entries, err);
+    if (r == BYRE_OK)
+        r = allocator_take_all(qcow2->allocator, clusters, &run, err);
+    if (r < 0)
+        return r;
+
+    qcow2_raise_file_end(qcow2,
+                         run.offset + run.clusters * cluster_bytes(qcow2));
+    r = switch_l1(qcow2, &run, (uint32_t)entries, err);
+    if (r < 0 && qcow2->header.l1_offset != run.offset)
+        allocator_give_back(qcow2->allocator, run.offset,
+                            clusters * cluster_bytes(qcow2), NULL);
+    return r;
+}
+
+/* ---- What lies behind the end ---- */
+
+/* Drops the entries of [offset, offset + length), whole clusters of a slice. */
+static int drop_entries(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
+                        bool table_goes, struct byre_error *err)
+{
+    struct raw_entry old[QCOW2_MOST_ENTRIES], none[QCOW2_MOST_ENTRIES];
+    bool any = false;
+    uint32_t count;
+    int r;
+
+    r = qcow2_entries_read(qcow2, offset, length, old, &count, err);
+    if (r < 0)
+        return r;
+
+    memset(none, 0, sizeof(none));
+    for (uint32_t i = 0; i < count; i++)
+        any = any || old[i].word != 0 || old[i].bitmap != 0;
+    if (any && !table_goes) {
+        r = qcow2_make_table(qcow2, offset, err);
+        if (r == BYRE_OK)
+            r = qcow2_entries_write(qcow2, offset, none, count, err);
+    }
+    for (uint32_t i = 0; any && r == BYRE_OK && i < count; i++)
+        r = qcow2_release_entry(qcow2, old[i], ALLOCATOR_PUNCH, err);
+    return r;
+}
+
+/* The table of an L1 entry whose entries are all dropped. */
+static int drop_table(struct qcow2 *qcow2, uint64_t index,
+                      struct byre_error *err)
+{
+    const uint64_t offset = l1_get(&qcow2->l1, index) & QCOW2_ENTRY_OFFSET_MASK;
+    int r;
+
+    r = l1_set(&qcow2->l1, index, 0, err);
+    if (r < 0)
+        return r;
+    table_cache_forget(qcow2->tables, offset, cluster_bytes(qcow2));
+    r = metadata_remove(&qcow2->metadata, offset, cluster_bytes(qcow2), err);
+    if (r < 0)
+        return r;
+    return allocator_release(qcow2->allocator, offset, cluster_bytes(qcow2),
+                             ALLOCATOR_PUNCH, err);
+}
+
+/* What one L1 entry stands for, from `offset` on. */
+static int drop_range(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
+                      struct byre_error *err)
+{
+    const uint64_t range = qcow2_l1_range_bytes(qcow2);
+    const uint64_t slice = qcow2_slice_range_bytes(qcow2);
+    const bool whole = offset % range == 0 && end - offset == range;
+    int r = BYRE_OK;
+
+    for (uint64_t at = offset; at < end && r == BYRE_OK;) {
+        const uint64_t n = min_u64(end - at, slice - at % slice);
+
+        r = drop_entries(qcow2, at, n, whole, err);
+        at += n;
+    }
+    if (r == BYRE_OK && whole)
+        r = drop_table(qcow2, offset / range, err);
+    return r;
+}
+
+/* All clusters from `offset`, a multiple of the cluster size, to `end`. */
+static int drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
+                         struct byre_error *err)
+{
+    const uint64_t range = qcow2_l1_range_bytes(qcow2);
+    int r = BYRE_OK;
+
+    while (offset < end && r == BYRE_OK) {
+        const uint64_t next = min_u64(end, align_down(offset, range) + range);
+
+        if (l1_get(&qcow2->l1, offset / range) != 0)
+            r = drop_range(qcow2, offset, next, err);
+        offset = next;
+    }
+    return r;
+}
+
+/* The end of what L1 entries in memory stand for. */
+static uint64_t l1_end(const struct qcow2 *qcow2)
+{
+    return qcow2->l1.held * qcow2_l1_range_bytes(qcow2);
+}
+
+/* The rest of the last cluster must not show up when the disk grows again. */
+static int zero_tail(struct qcow2 *qcow2, uint64_t size_bytes,
+                     struct byre_error *err)
+{
+    const uint64_t end = align_up(size_bytes, cluster_bytes(qcow2));
+    const uint64_t seen = qcow2->engine.size_bytes;
+    int r;
+
+    if (end == size_bytes || end > l1_end(qcow2))
+        return BYRE_OK;
+
+    qcow2->engine.size_bytes = end;
+    r = writer_write_zeroes(&qcow2->writer, size_bytes, end - size_bytes, 0,
+                            err);
+    qcow2->engine.size_bytes = seen;
+    return r;
+}
+
+/* ---- Growing ---- */
+
+/* A backing file that is longer than the disk was must not show through. */
+static int cover_backing(struct qcow2 *qcow2, uint64_t old_bytes,
+                         struct byre_error *err)
+{
+    const uint64_t from = align_up(old_bytes, cluster_bytes(qcow2));
+    const uint64_t end = qcow2->engine.size_bytes;
+
+    if (qcow2->writer.backing.read == NULL || from >= end)
+        return BYRE_OK;
+    return qcow2_zero(&qcow2->engine, from, end - from, 0, err);
+}
+
+static int fill_new_part(struct qcow2 *qcow2, uint64_t old_bytes,
+                         uint32_t preallocation, struct byre_error *err)
+{
+    const uint64_t from = align_up(old_bytes, cluster_bytes(qcow2));
+    const uint64_t end =
+        align_up(qcow2->engine.size_bytes, cluster_bytes(qcow2));
+    const bool raw =
+        (qcow2->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0;
+    int r;
+
+    r = drop_clusters(qcow2, from, end, err);
+    if (r == BYRE_OK && qcow2->engine.needs_data_file)
+        r = store_resize(qcow2->data_store, qcow2->engine.size_bytes, err);
+    if (r == BYRE_OK)
+        r = zero_tail(qcow2, old_bytes, err);
+    if (r == BYRE_OK)
+        r = cover_backing(qcow2, old_bytes, err);
+    if (r == BYRE_OK && raw && preallocation == BYRE_PREALLOCATION_OFF)
+        preallocation = BYRE_PREALLOCATION_METADATA;
+    if (r == BYRE_OK && preallocation != BYRE_PREALLOCATION_OFF && from < end)
+        r = qcow2_preallocate(qcow2, from, end - from, preallocation, err);
+    if (r == BYRE_OK)
+        r = writer_flush(&qcow2->writer, err);
+    return r;
+}
+
+static int set_size(struct qcow2 *qcow2, uint64_t size_bytes,
+                    struct byre_error *err)
+{
+    int r;
+
+    r = header_write_disk(qcow2, size_bytes, qcow2->header.l1_offset,
+                          qcow2->header.l1_entries, err);
+    if (r < 0)
+        return r;
+    return writer_barrier(&qcow2->writer, err);
+}
+
+static int grow(struct qcow2 *qcow2, uint64_t size_bytes,
+                uint32_t preallocation, struct byre_error *err)
+{
+    const uint64_t old_bytes = qcow2->engine.size_bytes;
+    int r;
+
+    r = grow_l1(qcow2, qcow2_l1_entries_needed(&qcow2->header, size_bytes),
+                err);
+    if (r < 0)
+        return r;
+
+    qcow2->engine.size_bytes = size_bytes;
+    r = fill_new_part(qcow2, old_bytes, preallocation, err);
+    if (r == BYRE_OK)
+        r = set_size(qcow2, size_bytes, err);
+    if (r < 0)
+        qcow2->engine.size_bytes = old_bytes;
+    return r;
+}
+
+/* ---- Shrinking ---- */
+
+/* The end of the last cluster that counts say is in use. */
+static int used_end(struct qcow2 *qcow2, uint64_t file_bytes, uint64_t *ret_end,
+                    struct byre_error *err)
+{
+    uint64_t clusters = div_round_up(file_bytes, cluster_bytes(qcow2));
+
+    while (clusters > 0) {
+        uint64_t count;
+        int r;
+
+        r = allocator_get(qcow2->allocator,
+                          (clusters - 1) * cluster_bytes(qcow2), &count, err);
+        if (r < 0)
+            return r;
+        if (count > 0)
+            break;
+        clusters--;
+    }
+    *ret_end = clusters * cluster_bytes(qcow2);
+    return BYRE_OK;
+}
+
+/* What is free at the end of the file goes, when it is durably free. */
+static int cut_file(struct qcow2 *qcow2, struct byre_error *err)
+{
+    uint64_t file_bytes = 0, end = 0;
+    int r;
+
+    if (qcow2->store->identity.is_device)
+        return BYRE_OK;
+
+    r = qcow2_finish(&qcow2->engine, err);
+    if (r == BYRE_OK)
+        r = store_get_size(qcow2->store, &file_bytes, err);
+    if (r == BYRE_OK)
+        r = used_end(qcow2, file_bytes, &end, err);
+    if (r < 0 || end >= file_bytes)
+        return r;
+    return store_resize(qcow2->store, end, err);
+}
+
+static int shrink(struct qcow2 *qcow2, uint64_t size_bytes,
+                  struct byre_error *err)
+{
+    int r;
+
+    r = writer_flush(&qcow2->writer, err);
+    if (r == BYRE_OK)
+        r = set_size(qcow2, size_bytes, err);
+    if (r < 0)
+        return r;
+
+    qcow2->engine.size_bytes = size_bytes;
+    r = zero_tail(qcow2, size_bytes, err);
+    if (r == BYRE_OK)
+        r = drop_clusters(qcow2, align_up(size_bytes, cluster_bytes(qcow2)),
+                          l1_end(qcow2), err);
+    if (r == BYRE_OK && qcow2->engine.needs_data_file)
+        r = store_resize(qcow2->data_store, size_bytes, err);
+    if (r == BYRE_OK)
+        r = cut_file(qcow2, err);
+    if (r < 0)
+        error_prefix(err, "the disk is smaller now, but the space behind it "
+                          "could not be freed");
+    return r;
+}
+
+/* ---- The call ---- */
+
+static int check_resize(const struct qcow2 *qcow2, uint64_t size_bytes,
+                        uint32_t preallocation, struct byre_error *err)
+{
+    const uint64_t entries =
+        qcow2_l1_entries_needed(&qcow2->header, size_bytes);
+
+    if (qcow2->header.version < 3 && qcow2->header.snapshot_count > 0)
+        return fail(err, BYRE_E_UNSUPPORTED,
+                    "Can't resize a v2 image which has snapshots");
+    if (entries > QCOW2_MAX_L1_ENTRIES)
+        return fail(err, BYRE_E_LIMIT,
+                    "a disk of %llu bytes needs %llu L1 entries, more than the "
+                    "limit of %u: use a larger cluster size",
+                    (unsigned long long)size_bytes, (unsigned long long)entries,
+                    QCOW2_MAX_L1_ENTRIES);
+    if (preallocation != BYRE_PREALLOCATION_OFF &&
+        qcow2->writer.backing.read != NULL)
+        return fail(err, BYRE_E_UNSUPPORTED,
+                    "an image with a backing file is resized without "
+                    "preallocation");
+    return BYRE_OK;
+}
+
+int qcow2_resize(struct engine *engine, uint64_t size_bytes,
+                 uint32_t preallocation, struct byre_error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    int r;
+
+    r = writer_check(&qcow2->writer, err);
+    if (r == BYRE_OK)
+        r = check_resize(qcow2, size_bytes, preallocation, err);
+    if (r < 0 || size_bytes == engine->size_bytes)
+        return r;
+    return size_bytes > engine->size_bytes
+               ? grow(qcow2, size_bytes, preallocation, err)
+               : shrink(qcow2, size_bytes, err);
+}

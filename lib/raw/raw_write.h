@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writing to a raw disk: all of it goes to the store as it is.
+ */
+#ifndef BYRE_RAW_RAW_WRITE_H
+#define BYRE_RAW_RAW_WRITE_H
+
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+
+struct raw {
+    struct engine engine; /* first, so that the two convert */
+    struct byre_store *store;
+    bool keep_space;
+    atomic_bool stuck; /* a barrier has failed: only reading goes on */
+};
+
+static inline struct raw *raw_of(struct engine *engine)
+{
+    return (struct raw *)engine;
+}
+
+int raw_prepare_write(struct engine *engine,
+                      const struct write_options *options,
+                      struct byre_error *err);
+int raw_write(struct engine *engine, uint64_t offset, const void *buf,
+              size_t length, uint32_t flags, const struct write_order *order,
+              struct byre_error *err);
+int raw_zero(struct engine *engine, uint64_t offset, uint64_t length,
+             uint32_t flags, struct byre_error *err);
+int raw_discard(struct engine *engine, uint64_t offset, uint64_t length,
+                struct byre_error *err);
+int raw_flush(struct engine *engine, struct byre_error *err);
+int raw_resize(struct engine *engine, uint64_t size_bytes,
+               uint32_t preallocation, struct byre_error *err);
+
+#endif
