@@ -321,12 +321,88 @@ BYRE_API int byre_close(struct byre *img, struct byre_error *err);
 
 /* ---- Creating ---- */
 
+/* Raise refcounts only when the image closes (QCOW2 version 3). */
+#define BYRE_CREATE_LAZY_REFCOUNTS (UINT32_C(1) << 0)
+/* Subclusters: 32 to a cluster (version 3). */
+#define BYRE_CREATE_EXTENDED_L2 (UINT32_C(1) << 1)
+/* The external data file shall read as the disk by itself. */
+#define BYRE_CREATE_DATA_FILE_RAW (UINT32_C(1) << 2)
+/*
+ * Take over the data file with the content it has; with
+ * BYRE_CREATE_DATA_FILE_RAW that is the disk's content from the start.
+ */
+#define BYRE_CREATE_KEEP_DATA_FILE (UINT32_C(1) << 3)
+/* Ask the file system not to copy on write (btrfs), for new files. */
+#define BYRE_CREATE_NOCOW (UINT32_C(1) << 4)
+/* Do not open the backing file: it need not exist, and a size is required. */
+#define BYRE_CREATE_BACKING_UNCHECKED (UINT32_C(1) << 5)
+/* Fail if the file exists, instead of making the image in its place. */
+#define BYRE_CREATE_EXCLUSIVE (UINT32_C(1) << 6)
+/* Do not wait for the disk before reporting success. */
+#define BYRE_CREATE_NO_SYNC (UINT32_C(1) << 7)
+/* Round the size up to 512 bytes, as qemu-img does, instead of refusing it. */
+#define BYRE_CREATE_ROUND_SIZE (UINT32_C(1) << 8)
+
 enum {
     BYRE_PREALLOCATION_OFF,
     BYRE_PREALLOCATION_METADATA, /* all tables, clusters as holes */
     BYRE_PREALLOCATION_FALLOC,   /* space is reserved */
     BYRE_PREALLOCATION_FULL      /* zeroes are written */
 };
+
+struct byre_create_options {
+    size_t size;
+    uint32_t flags;              /* BYRE_CREATE_* */
+    const char *format;          /* "qcow2" (NULL too), "qcow" or "raw" */
+    uint64_t virtual_size_bytes; /* BYRE_NO_OFFSET: that of the backing file */
+
+    /* QCOW2. */
+    uint32_t version;             /* 2 or 3; 0: 3 */
+    uint64_t cluster_size_bytes;  /* 512 ... 2 MiB; 0: 64 KiB */
+    uint32_t refcount_bits;       /* 1, 2, 4 ... 64; 0: 16 */
+    const char *compression_type; /* "zlib" (NULL too) or "zstd" */
+    const char *data_file;        /* name of an external data file */
+
+    uint32_t preallocation;     /* BYRE_PREALLOCATION_*; QCOW2 and raw */
+    const char *backing_name;   /* as it shall be stored */
+    const char *backing_format; /* required with it */
+
+    uint32_t encryption;    /* BYRE_ENCRYPTION_* */
+    const void *passphrase; /* for it */
+    size_t passphrase_bytes;
+    /* LUKS; NULL and 0 stand for the defaults. */
+    const char *cipher_alg;     /* "aes-128", "aes-192", "aes-256" */
+    const char *cipher_mode;    /* "xts", "cbc", "ecb", "ctr" */
+    const char *ivgen_alg;      /* "plain64", "plain", "essiv" */
+    const char *ivgen_hash_alg; /* with essiv: "sha256" */
+    const char *hash_alg;       /* "sha256" */
+    uint64_t iter_time_msec;    /* what trying a passphrase takes: 2000 */
+
+    /* Tests only: not 0 makes keys, salts and uuids repeatable and weak. */
+    uint64_t seed;
+
+    /* Open the backing file with these, or NULL: for its size and format. */
+    const struct byre_open_options *backing_open;
+    /* Instead of `data_file` being opened or made by its name. */
+    struct byre_store *data_store;
+};
+
+#define BYRE_CREATE_OPTIONS_INIT BYRE_SIZED(struct byre_create_options)
+
+/*
+ * Makes an image at `name`, a path.  Impossible combinations of options are
+ * BYRE_E_INVALID before anything is touched.  A new file is made exclusively
+ * and removed again on failure; an existing file or block device is locked and
+ * emptied, and gets its header last.
+ */
+BYRE_API int byre_create(const char *name,
+                         const struct byre_create_options *opts,
+                         struct byre_error *err);
+
+/* The same in a store, whatever it held. */
+BYRE_API int byre_create_store(struct byre_store *store,
+                               const struct byre_create_options *opts,
+                               struct byre_error *err);
 
 /* ---- Description ---- */
 
