@@ -12,33 +12,9 @@
 
 #include "base/arith.h"
 #include "base/error.h"
-#include "engine/l1.h"
-#include "engine/table_cache.h"
-#include "engine/transfer.h"
-#include "format/qcow1.h"
-
-struct qcow1 {
-    struct engine engine; /* first, so that the two convert */
-    struct byre_store *store;
-    struct engine_limits limits;
-    struct qcow1_header header;
-    uint32_t slice_bits; /* log2 of the entries of a slice of an L2 table */
-    struct l1_table l1;
-    struct table_cache *tables;
-    struct transfer transfer;
-};
-
-static struct qcow1 *qcow1_of(struct engine *engine)
-{
-    return (struct qcow1 *)engine;
-}
+#include "qcow1/internal.h"
 
 /* ---- Where a range is ---- */
-
-static uint64_t l1_range_bytes(const struct qcow1 *qcow1)
-{
-    return UINT64_C(1) << (qcow1->header.cluster_bits + qcow1->header.l2_bits);
-}
 
 static bool continues(const struct l2_entry *first, const struct l2_entry *next,
                       uint64_t run_from_cluster)
@@ -49,13 +25,13 @@ static bool continues(const struct l2_entry *first, const struct l2_entry *next,
 }
 
 /* A cluster past the largest offset there is is a lie, not a hole. */
-static struct l2_entry decode_entry(uint64_t raw, uint32_t cluster_bits)
+struct l2_entry qcow1_decode_entry(const struct qcow1 *qcow1, uint64_t raw)
 {
-    struct l2_entry entry = qcow1_l2_entry_decode(raw, cluster_bits);
+    const uint32_t bits = qcow1->header.cluster_bits;
+    struct l2_entry entry = qcow1_l2_entry_decode(raw, bits);
 
     if (entry.kind == L2_DATA &&
-        !range_within(entry.host_offset, UINT64_C(1) << cluster_bits,
-                      STORE_MAX_OFFSET))
+        !range_within(entry.host_offset, UINT64_C(1) << bits, STORE_MAX_OFFSET))
         entry = (struct l2_entry){ .kind = L2_INVALID };
     return entry;
 }
@@ -66,18 +42,17 @@ static void map_in_slice(const struct qcow1 *qcow1,
                          uint64_t guest_offset, uint64_t length,
                          struct mapping *ret)
 {
-    const uint32_t bits = qcow1->header.cluster_bits;
-    const uint64_t cluster = UINT64_C(1) << bits;
+    const uint64_t cluster = engine_cluster_bytes(&qcow1->engine);
     const uint64_t in_cluster = guest_offset & (cluster - 1);
     const uint64_t raw = table_view_word(view, index);
-    const struct l2_entry first = decode_entry(raw, bits);
+    const struct l2_entry first = qcow1_decode_entry(qcow1, raw);
     uint64_t run = cluster; /* from the start of the first cluster */
 
     while ((first.kind == L2_UNALLOCATED || first.kind == L2_DATA) &&
            run < length + in_cluster &&
            ++index < UINT32_C(1) << qcow1->slice_bits) {
         const struct l2_entry next =
-            decode_entry(table_view_word(view, index), bits);
+            qcow1_decode_entry(qcow1, table_view_word(view, index));
 
         if (!continues(&first, &next, run))
             break;
@@ -93,9 +68,70 @@ static void map_in_slice(const struct qcow1 *qcow1,
         .host_offset =
             first.host_offset + (first.kind == L2_DATA ? in_cluster : 0),
         .compressed_bytes = first.compressed_bytes,
+        .in_place = first.kind == L2_DATA, /* clusters are never shared */
         .table = "L2",
         .entry = raw,
     };
+}
+
+struct qcow1_place qcow1_slice_place(const struct qcow1 *qcow1,
+                                     uint64_t l2_offset, uint64_t guest_offset)
+{
+    const uint64_t l2_index = (guest_offset >> qcow1->header.cluster_bits) &
+                              ((UINT64_C(1) << qcow1->header.l2_bits) - 1);
+    const uint64_t slice_bytes = UINT64_C(8) << qcow1->slice_bits;
+
+    return (struct qcow1_place){
+        .host_offset =
+            l2_offset + (l2_index >> qcow1->slice_bits) * slice_bytes,
+        .index =
+            (uint32_t)(l2_index & ((UINT64_C(1) << qcow1->slice_bits) - 1)),
+    };
+}
+
+/* What map_step() answers where a slice is missing. */
+#define STEP_NEEDS_TABLE 1
+
+/* Answers, or STEP_NEEDS_TABLE and which slice. */
+static int map_step(struct qcow1 *qcow1, uint64_t guest_offset, uint64_t length,
+                    struct mapping *ret, uint64_t *ret_slice_offset)
+{
+    const uint64_t range_bytes = qcow1_l1_range_bytes(qcow1);
+    const uint64_t l2_offset = l1_get(&qcow1->l1, guest_offset / range_bytes);
+    struct qcow1_place place;
+    struct table_view view;
+
+    if (l2_offset == 0) {
+        engine_map_gap(&qcow1->l1, UINT64_MAX, range_bytes, guest_offset,
+                       length, ret);
+        return BYRE_OK;
+    }
+    if (!range_within(l2_offset, qcow1_l2_bytes(qcow1), STORE_MAX_OFFSET)) {
+        *ret = (struct mapping){
+            .kind = L2_INVALID,
+            .length = min_u64(length, range_bytes - guest_offset % range_bytes),
+            .table = "L1",
+            .entry = l2_offset,
+        };
+        return BYRE_OK;
+    }
+
+    place = qcow1_slice_place(qcow1, l2_offset, guest_offset);
+    *ret_slice_offset = place.host_offset;
+    do {
+        if (!table_cache_find(qcow1->tables, place.host_offset, &view))
+            return STEP_NEEDS_TABLE;
+        map_in_slice(qcow1, &view, place.index, guest_offset, length, ret);
+    } while (!table_view_still_valid(&view));
+    return BYRE_OK;
+}
+
+static int load_slice(struct qcow1 *qcow1, uint64_t slice_offset,
+                      struct byre_error *err)
+{
+    if (qcow1->engine.writable)
+        return writer_load_slice(&qcow1->writer, slice_offset, err);
+    return table_cache_load(qcow1->tables, slice_offset, err);
 }
 
 static int qcow1_map(struct engine *engine, uint64_t guest_offset,
@@ -103,42 +139,15 @@ static int qcow1_map(struct engine *engine, uint64_t guest_offset,
                      struct byre_error *err)
 {
     struct qcow1 *qcow1 = qcow1_of(engine);
-    const uint64_t l1_index = guest_offset / l1_range_bytes(qcow1);
-    const uint64_t l2_offset = l1_get(&qcow1->l1, l1_index);
-    const uint64_t l2_index = (guest_offset >> qcow1->header.cluster_bits) &
-                              ((UINT64_C(1) << qcow1->header.l2_bits) - 1);
-    const uint64_t slice_offset =
-        l2_offset + ((l2_index >> qcow1->slice_bits) << qcow1->slice_bits) * 8;
-    struct table_view view;
+    uint64_t slice_offset = 0;
     int r;
 
-    if (l2_offset == 0) {
-        engine_map_gap(&qcow1->l1, UINT64_MAX, l1_range_bytes(qcow1),
-                       guest_offset, length, ret);
-        return BYRE_OK;
-    }
-    if (!range_within(l2_offset, UINT64_C(8) << qcow1->header.l2_bits,
-                      STORE_MAX_OFFSET)) {
-        *ret = (struct mapping){
-            .kind = L2_INVALID,
-            .length = min_u64(length, l1_range_bytes(qcow1) -
-                                          guest_offset % l1_range_bytes(qcow1)),
-            .table = "L1",
-            .entry = l2_offset,
-        };
-        return BYRE_OK;
-    }
-
     for (;;) {
-        while (table_cache_find(qcow1->tables, slice_offset, &view)) {
-            map_in_slice(
-                qcow1, &view,
-                (uint32_t)(l2_index & ((UINT64_C(1) << qcow1->slice_bits) - 1)),
-                guest_offset, length, ret);
-            if (table_view_still_valid(&view))
-                return BYRE_OK;
-        }
-        r = table_cache_load(qcow1->tables, slice_offset, err);
+        r = map_step(qcow1, guest_offset, length, ret, &slice_offset);
+        if (r != STEP_NEEDS_TABLE)
+            return r;
+
+        r = load_slice(qcow1, slice_offset, err);
         if (r < 0)
             return r;
     }
@@ -229,6 +238,7 @@ static void qcow1_free(struct engine *engine)
 {
     struct qcow1 *qcow1 = qcow1_of(engine);
 
+    qcow1_writable_done(qcow1);
     l1_done(&qcow1->l1);
     table_cache_free(qcow1->tables);
     transfer_done(&qcow1->transfer);
@@ -244,6 +254,12 @@ static const struct engine_ops qcow1_ops = {
     .map = qcow1_map,
     .read = qcow1_read,
     .may_have_holes = may_have_holes,
+    .prepare_write = qcow1_prepare_write,
+    .write = qcow1_write,
+    .zero = qcow1_zero,
+    .discard = qcow1_discard,
+    .flush = qcow1_flush,
+    .finish = qcow1_finish,
     .free = qcow1_free,
 };
 
