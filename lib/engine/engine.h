@@ -74,7 +74,8 @@ struct engine_backing {
 /*
  * The turns of writers whose allocations shall not depend on who is first: a
  * write waits for its turn before it decides on host positions, and passes it
- * on when all of them are decided.  NULL: no order.
+ * on when all of them are decided.  NULL: no order.  Requests of one order
+ * share no cluster: one would hold it while it waits for the other's turn.
  */
 struct write_order {
     void *user;
@@ -100,9 +101,12 @@ struct engine {
     bool needs_data_file;  /* clusters live in an external data file */
     bool writable;         /* prepare_write has succeeded */
     struct gate gate;      /* of a writable one: data calls pass it */
-    char *backing_name;    /* as stored; NULL: none */
-    char *backing_format;  /* as stored; NULL: not recorded */
-    char *data_file_name;  /* as stored; NULL: not recorded */
+    /* Space that becomes free is not used again: writers whose allocations are
+       ordered want places that do not depend on when a flush comes. */
+    bool reuses_nothing;
+    char *backing_name;   /* as stored; NULL: none */
+    char *backing_format; /* as stored; NULL: not recorded */
+    char *data_file_name; /* as stored; NULL: not recorded */
 };
 
 /* Members that a format does not have are NULL. */

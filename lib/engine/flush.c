@@ -136,24 +136,47 @@ static int flush_once(struct writer *writer, struct byre_error *err)
     return r;
 }
 
+/* Under flush_lock: runs a flush, which serves all that want one by now. */
+static int serve(struct writer *writer, struct byre_error *err)
+{
+    const uint64_t covered = atomic_load(&writer->flushes_wanted);
+    struct byre_error why = { 0 };
+    int r;
+
+    r = stick_if_barrier_failed(writer, flush_once(writer, &why), &why);
+    if (r < 0) {
+        if (err != NULL)
+            *err = why;
+        return r;
+    }
+    writer->flushes_done = covered;
+    atomic_fetch_add(&writer->flushes_run, 1);
+    return BYRE_OK;
+}
+
 /* Those who come while a flush runs share the next one. */
 int writer_flush(struct writer *writer, struct byre_error *err)
 {
     const uint64_t wanted = atomic_fetch_add(&writer->flushes_wanted, 1) + 1;
-    struct byre_error why = { 0 };
     int r;
 
     pthread_mutex_lock(&writer->flush_lock);
     r = writer_check(writer, err);
-    if (r == BYRE_OK && writer->flushes_done < wanted) {
-        const uint64_t covered = atomic_load(&writer->flushes_wanted);
+    if (r == BYRE_OK && writer->flushes_done < wanted)
+        r = serve(writer, err);
+    pthread_mutex_unlock(&writer->flush_lock);
+    return r;
+}
 
-        r = stick_if_barrier_failed(writer, flush_once(writer, &why), &why);
-        if (r == BYRE_OK)
-            writer->flushes_done = covered;
-        else if (err != NULL)
-            *err = why;
-    }
+int writer_flush_since(struct writer *writer, uint64_t seen,
+                       struct byre_error *err)
+{
+    int r;
+
+    pthread_mutex_lock(&writer->flush_lock);
+    r = writer_check(writer, err);
+    if (r == BYRE_OK && atomic_load(&writer->flushes_run) == seen)
+        r = serve(writer, err);
     pthread_mutex_unlock(&writer->flush_lock);
     return r;
 }

@@ -53,11 +53,13 @@ int l1_grow(struct l1_table *l1, uint64_t entries, struct byre_error *err)
     if (words == NULL)
         return fail_nomem(err, "an L1 table", (size_t)entries * sizeof(*words));
 
+    pthread_mutex_lock(&l1->lock); /* a flush may look for changes */
     for (uint64_t i = 0; i < l1->held; i++)
         atomic_init(&words[i], l1_get(l1, i));
     free(l1->words);
     l1->words = words;
     l1->held = entries;
+    pthread_mutex_unlock(&l1->lock);
     return BYRE_OK;
 }
 

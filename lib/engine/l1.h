@@ -42,7 +42,10 @@ void l1_done(struct l1_table *l1);
 int l1_load(struct l1_table *l1, struct byre_store *store, uint64_t offset,
             uint64_t entries, uint64_t max_bytes, struct byre_error *err);
 
-/* Makes room for `entries`; the new ones are zero.  The caller is alone. */
+/*
+ * Makes room for `entries`; the new ones are zero.  The caller is alone but for
+ * flushes, and has left them no change: entries and `offset` move.
+ */
 int l1_grow(struct l1_table *l1, uint64_t entries, struct byre_error *err);
 
 /* Changes an entry, to be written by the next flush. */

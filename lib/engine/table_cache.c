@@ -185,6 +185,36 @@ static int put_slice(struct table_cache *cache, uint64_t host_offset,
     return BYRE_OK;
 }
 
+static int read_slice(struct table_cache *cache, uint64_t host_offset,
+                      uint8_t *bytes, struct byre_error *err)
+{
+    int r;
+
+    r = store_read(cache->store, host_offset, bytes, cache->slice_bytes, err);
+    if (r < 0)
+        error_prefix(err, "L2 table");
+    return r;
+}
+
+int table_cache_peek(struct table_cache *cache, uint64_t host_offset,
+                     struct table_copy *copy, struct table_view *ret_view,
+                     struct byre_error *err)
+{
+    uint8_t bytes[TABLE_SLICE_MAX_BYTES];
+    int r;
+
+    r = read_slice(cache, host_offset, bytes, err);
+    if (r < 0)
+        return r;
+
+    for (uint32_t i = 0; i < cache->slice_bytes / 8; i++)
+        atomic_init(&copy->words[i], be64_get(bytes + i * 8));
+    atomic_init(&copy->sequence, 0);
+    *ret_view = (struct table_view){ .words = copy->words,
+                                     .sequence_count = &copy->sequence };
+    return BYRE_OK;
+}
+
 /*
  * What was read from the file is older than what a batch has written meanwhile:
  * then it is read again.
@@ -200,12 +230,9 @@ int table_cache_load(struct table_cache *cache, uint64_t host_offset,
     assert(host_offset != EMPTY_SLOT);
     do {
         generation = atomic_load(&cache->generation);
-        r = store_read(cache->store, host_offset, bytes, cache->slice_bytes,
-                       err);
-        if (r < 0) {
-            error_prefix(err, "L2 table");
+        r = read_slice(cache, host_offset, bytes, err);
+        if (r < 0)
             return r;
-        }
 
         pthread_mutex_lock(&cache->lock);
         stale = false;

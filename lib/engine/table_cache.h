@@ -70,6 +70,20 @@ bool table_cache_find(struct table_cache *cache, uint64_t host_offset,
 int table_cache_load(struct table_cache *cache, uint64_t host_offset,
                      struct byre_error *err);
 
+/* A slice of the reader's own, beside the cache. */
+struct table_copy {
+    _Atomic uint64_t words[TABLE_SLICE_MAX_BYTES / 8];
+    atomic_uint sequence;
+};
+
+/*
+ * Reads the slice past the cache: for readers of one that stays full because
+ * nothing may be written any more.  The view is good as long as the copy.
+ */
+int table_cache_peek(struct table_cache *cache, uint64_t host_offset,
+                     struct table_copy *copy, struct table_view *ret_view,
+                     struct byre_error *err);
+
 /*
  * Changes `count` words from `first` on of the slice, all of them at once for
  * readers; false if it is not here.

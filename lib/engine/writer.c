@@ -67,18 +67,38 @@ int writer_check(struct writer *writer, struct byre_error *err)
     return BYRE_E_STATE;
 }
 
-int writer_load_slice(struct writer *writer, uint64_t host_offset,
-                      struct byre_error *err)
+/* *ret_full: what fails is not the load, but the flush that makes room. */
+static int load_slice(struct writer *writer, uint64_t host_offset,
+                      bool *ret_full, struct byre_error *err)
 {
-    int r;
-
     for (;;) {
+        const uint64_t seen = atomic_load(&writer->flushes_run);
+        int r;
+
         r = table_cache_load(writer->tables, host_offset, err);
+        *ret_full = r == TABLE_CACHE_FULL;
         if (r != TABLE_CACHE_FULL)
             return r;
 
-        r = writer_flush(writer, err);
+        r = writer_flush_since(writer, seen, err);
         if (r < 0)
             return r;
     }
+}
+
+int writer_load_slice_to_read(struct writer *writer, uint64_t host_offset,
+                              struct byre_error *err)
+{
+    bool full;
+    const int r = load_slice(writer, host_offset, &full, err);
+
+    return r < 0 && full ? TABLE_CACHE_FULL : r;
+}
+
+int writer_load_slice(struct writer *writer, uint64_t host_offset,
+                      struct byre_error *err)
+{
+    bool full;
+
+    return load_slice(writer, host_offset, &full, err);
 }

@@ -97,7 +97,8 @@ struct writer {
 
     pthread_mutex_t flush_lock;
     atomic_uint_fast64_t flushes_wanted;
-    uint64_t flushes_done;
+    uint64_t flushes_done; /* of those wanted, the last one served */
+    atomic_uint_fast64_t flushes_run;
     unsigned failed_flushes; /* of the stores, before this writer */
 
     pthread_mutex_t stuck_lock;
@@ -145,9 +146,15 @@ int writer_is_zero(struct writer *writer, uint64_t offset, uint64_t length,
 
 /* ---- Tables ---- */
 
-/* Loads a slice; where only changed ones are in the way, flushes first. */
+/*
+ * Load a slice; where only changed ones are in the way, a flush comes first.
+ * If nothing may be written any more, there is no room: who wants to change the
+ * slice fails, and who reads it gets TABLE_CACHE_FULL (table_cache_peek()).
+ */
 int writer_load_slice(struct writer *writer, uint64_t host_offset,
                       struct byre_error *err);
+int writer_load_slice_to_read(struct writer *writer, uint64_t host_offset,
+                              struct byre_error *err);
 
 /* ---- Flush (flush.c) ---- */
 
@@ -156,6 +163,10 @@ int writer_load_slice(struct writer *writer, uint64_t host_offset,
  * fails, this one or any of the format's, nothing is written any more.
  */
 int writer_flush(struct writer *writer, struct byre_error *err);
+
+/* The same, unless one has run since writer->flushes_run was `seen`. */
+int writer_flush_since(struct writer *writer, uint64_t seen,
+                       struct byre_error *err);
 
 /* A barrier of both stores. */
 int writer_barrier(struct writer *writer, struct byre_error *err);

@@ -152,8 +152,9 @@ int create_file_lock(const struct create_file *file, struct byre_error *err)
 {
     if (file->path == NULL)
         return BYRE_OK;
-    return file_store_lock(file->store, FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
-                           FILE_LOCK_RESIZE, file->name, err);
+    return file_store_lock(file->store,
+                           FILE_LOCK_READ | FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
+                           FILE_LOCK_WRITE | FILE_LOCK_RESIZE, file->path, err);
 }
 
 /* ---- Ending ---- */

@@ -130,8 +130,25 @@ static int load_slice(struct qcow1 *qcow1, uint64_t slice_offset,
                       struct byre_error *err)
 {
     if (qcow1->engine.writable)
-        return writer_load_slice(&qcow1->writer, slice_offset, err);
+        return writer_load_slice_to_read(&qcow1->writer, slice_offset, err);
     return table_cache_load(qcow1->tables, slice_offset, err);
+}
+
+/* Maps by a slice for which there is no room in the cache. */
+static int map_past_cache(struct qcow1 *qcow1, uint64_t guest_offset,
+                          uint64_t length, uint64_t slice_offset,
+                          struct mapping *ret, struct byre_error *err)
+{
+    struct table_copy copy;
+    struct table_view view;
+    int r;
+
+    r = table_cache_peek(qcow1->tables, slice_offset, &copy, &view, err);
+    if (r == BYRE_OK)
+        map_in_slice(qcow1, &view,
+                     qcow1_slice_place(qcow1, 0, guest_offset).index,
+                     guest_offset, length, ret);
+    return r;
 }
 
 static int qcow1_map(struct engine *engine, uint64_t guest_offset,
@@ -148,6 +165,9 @@ static int qcow1_map(struct engine *engine, uint64_t guest_offset,
             return r;
 
         r = load_slice(qcow1, slice_offset, err);
+        if (r == TABLE_CACHE_FULL)
+            return map_past_cache(qcow1, guest_offset, length, slice_offset,
+                                  ret, err);
         if (r < 0)
             return r;
     }

@@ -237,6 +237,12 @@ static void note_free(struct lowering *lowering)
     lowering->found_free = true;
 }
 
+/* A structure stays, whoever claims to have pointed there. */
+static bool is_structure(struct allocator *a, uint64_t cluster)
+{
+    return metadata_check(a->metadata, cluster << a->cluster_bits, 1, NULL) < 0;
+}
+
 /* One pointer fewer to a cluster of the slice. */
 static int lower_one(struct allocator *a, struct refcount_slice *slice,
                      struct lowering *lowering, struct byre_error *err)
@@ -245,7 +251,8 @@ static int lower_one(struct allocator *a, struct refcount_slice *slice,
     const uint64_t count = slice_get(a, slice, cluster);
     int r;
 
-    if (count == 0) {
+    if (count == 0 || (count == 1 && lowering->quarantine != NULL &&
+                       is_structure(a, cluster))) {
         note_free(lowering);
         return BYRE_OK;
     }

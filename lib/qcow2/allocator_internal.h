@@ -173,7 +173,8 @@ struct lowering {
         *quarantine; /* of what becomes free; NULL: free at once */
     unsigned flags;
     bool found_free;
-    uint64_t free_cluster; /* the first that had no count to lower */
+    uint64_t free_cluster; /* the first that had no count to lower, or only
+                              that of a structure */
 };
 
 int allocator_lower(struct allocator *a, struct lowering *lowering,

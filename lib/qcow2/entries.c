@@ -126,14 +126,40 @@ int qcow2_entries_write(struct qcow2 *qcow2, uint64_t guest_offset,
     return BYRE_OK;
 }
 
+/*
+ * An entry may claim that a table is data: that is not given up on its word,
+ * since its space would be emptied.  A stream that is said to be longer than it
+ * is may reach into the next cluster, so only its beginning counts.
+ */
+static int check_released(struct qcow2 *qcow2, uint64_t host_offset,
+                          struct byre_error *err)
+{
+    struct byre_error why = { 0 };
+    int r;
+
+    r = metadata_check(&qcow2->metadata, host_offset, 1, NULL);
+    if (r < 0)
+        fail_at(&why, r, host_offset,
+                "an L2 entry takes offset %llu for data, where a structure of "
+                "the image is; run check",
+                (unsigned long long)host_offset);
+    if (r < 0 && err != NULL)
+        *err = why;
+    return qcow2_mark_corrupt(qcow2, r, &why);
+}
+
 int qcow2_release_entry(struct qcow2 *qcow2, struct raw_entry raw,
                         unsigned flags, struct byre_error *err)
 {
     const struct l2_entry entry = l2_entry_decode(raw.word, &qcow2->l2_format);
+    int r;
 
     if (entry.kind == L2_INVALID || entry.host_offset == 0 ||
         qcow2->engine.needs_data_file)
         return BYRE_OK;
+    r = check_released(qcow2, entry.host_offset, err);
+    if (r < 0)
+        return r;
     return allocator_release(qcow2->allocator, entry.host_offset,
                              entry.kind == L2_COMPRESSED
                                  ? entry.compressed_bytes

@@ -186,8 +186,25 @@ static int load_slice(struct qcow2 *qcow2, uint64_t slice_offset,
                       struct byre_error *err)
 {
     if (qcow2->engine.writable)
-        return writer_load_slice(&qcow2->writer, slice_offset, err);
+        return writer_load_slice_to_read(&qcow2->writer, slice_offset, err);
     return table_cache_load(qcow2->tables, slice_offset, err);
+}
+
+/* Maps by a slice for which there is no room in the cache. */
+static int map_past_cache(struct qcow2 *qcow2, uint64_t guest_offset,
+                          uint64_t length, uint64_t slice_offset,
+                          struct mapping *ret, struct byre_error *err)
+{
+    struct table_copy copy;
+    struct table_view view;
+    int r;
+
+    r = table_cache_peek(qcow2->tables, slice_offset, &copy, &view, err);
+    if (r == BYRE_OK)
+        map_in_slice(qcow2, &view,
+                     qcow2_slice_place(qcow2, 0, guest_offset).index,
+                     guest_offset, length, false, ret);
+    return r;
 }
 
 int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
@@ -203,6 +220,9 @@ int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
             return r;
 
         r = load_slice(qcow2, slice_offset, err);
+        if (r == TABLE_CACHE_FULL)
+            return map_past_cache(qcow2, guest_offset, length, slice_offset,
+                                  ret, err);
         if (r < 0)
             return r;
     }

@@ -104,3 +104,14 @@ int metadata_check(struct metadata *metadata, uint64_t offset, uint64_t bytes,
         " would hit %s at offset %" PRIu64 "; run a check of the image",
         bytes, offset, kind_names[found.kind], max_u64(found.start, offset));
 }
+
+uint64_t metadata_end(struct metadata *metadata)
+{
+    uint64_t end = 0;
+
+    pthread_rwlock_rdlock(&metadata->lock);
+    if (metadata->set.count > 0)
+        end = metadata->set.ranges[metadata->set.count - 1].end;
+    pthread_rwlock_unlock(&metadata->lock);
+    return end;
+}

@@ -52,4 +52,7 @@ int metadata_remove(struct metadata *metadata, uint64_t offset, uint64_t bytes,
 int metadata_check(struct metadata *metadata, uint64_t offset, uint64_t bytes,
                    struct byre_error *err);
 
+/* Where the last structure ends. */
+uint64_t metadata_end(struct metadata *metadata);
+
 #endif

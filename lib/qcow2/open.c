@@ -278,11 +278,14 @@ static int choose_l1(struct qcow2 *qcow2,
     return BYRE_OK;
 }
 
-/* All L2 tables of the disk: a cache need not be larger. */
-static uint64_t all_tables_bytes(const struct qcow2 *qcow2)
+/*
+ * Some times all L2 tables of the disk: a cache need not be larger.  With no
+ * more than all of them, some set would be full of changed slices too soon.
+ */
+static uint64_t enough_for_tables(const struct qcow2 *qcow2)
 {
     return (qcow2->engine.size_bytes >> qcow2->header.cluster_bits) * 8 *
-           qcow2->entry_words;
+           qcow2->entry_words * 4;
 }
 
 static int prepare(struct engine *engine,
@@ -310,7 +313,7 @@ static int prepare(struct engine *engine,
 
     r = table_cache_new(
         qcow2->store, slice_bytes,
-        min_u64(qcow2->limits.table_cache_bytes, all_tables_bytes(qcow2)),
+        min_u64(qcow2->limits.table_cache_bytes, enough_for_tables(qcow2)),
         &qcow2->tables, err);
     if (r < 0)
         return r;
@@ -326,6 +329,13 @@ int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err)
 {
     const struct qcow2_header *header = &qcow2->header;
     int r;
+
+    /* Room is made for all entries, not only for those the file reaches. */
+    if (header->l1_entries > qcow2->limits.max_table_bytes / 8)
+        return fail_at(err, BYRE_E_LIMIT, header->l1_offset,
+                       "the L1 table has %" PRIu32
+                       " entries, more than the limit of %" PRIu64,
+                       header->l1_entries, qcow2->limits.max_table_bytes / 8);
 
     l1_done(&qcow2->l1);
     l1_init(&qcow2->l1);

@@ -278,6 +278,22 @@ static int check_vacant(struct qcow2 *qcow2, uint64_t guest_offset,
                 (unsigned long long)guest_offset);
 }
 
+/* The larger the clusters, the fewer bits an entry has for the offset. */
+static int check_stream_place(struct qcow2 *qcow2, uint64_t host_offset,
+                              uint32_t bytes, struct byre_error *err)
+{
+    const uint64_t limit = UINT64_C(1) << (70 - qcow2->header.cluster_bits);
+
+    if (range_within(host_offset, bytes, limit))
+        return BYRE_OK;
+    allocator_give_back(qcow2->allocator, host_offset, bytes, NULL);
+    return fail(err, BYRE_E_LIMIT,
+                "no room is free for a compressed cluster below offset %llu, "
+                "the limit for clusters of %llu bytes",
+                (unsigned long long)limit,
+                (unsigned long long)cluster_bytes(qcow2));
+}
+
 int qcow2_allocate_stream(struct engine *engine, struct write_plan *plan,
                           uint32_t bytes, struct byre_error *err)
 {
@@ -290,6 +306,8 @@ int qcow2_allocate_stream(struct engine *engine, struct write_plan *plan,
     if (r == BYRE_OK)
         r = allocator_take_stream(qcow2->allocator, bytes, &plan->host_offset,
                                   err);
+    if (r == BYRE_OK)
+        r = check_stream_place(qcow2, plan->host_offset, bytes, err);
     if (r < 0)
         return qcow2_mark_corrupt(qcow2, r, err);
 

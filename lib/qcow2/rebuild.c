@@ -7,52 +7,39 @@
 
 #include <stdlib.h>
 
-#include "base/bytes.h"
 #include "base/error.h"
 #include "format/refcount.h"
 #include "qcow2/copied_flags.h"
+#include "qcow2/header_write.h"
 #include "qcow2/rebuild_parts.h"
-
-#define HEADER_REFCOUNT_TABLE 48 /* offset and clusters */
-#define HEADER_INCOMPATIBLE   72
 
 /* ---- Header ---- */
 
 static int switch_header(struct rebuild *rebuild, struct byre_error *err)
 {
-    struct qcow2_header *header = &rebuild->qcow2->header;
     const uint64_t table =
         (rebuild->start + rebuild->blocks) * rebuild->cluster_bytes;
-    uint8_t buf[12];
     int r;
 
-    be64_put(buf, table);
-    be32_put(buf + 8, (uint32_t)rebuild->table_clusters);
-    r = store_write(rebuild->qcow2->store, HEADER_REFCOUNT_TABLE, buf,
-                    sizeof(buf), err);
+    r = header_write_refcount_table(rebuild->qcow2, table,
+                                    (uint32_t)rebuild->table_clusters, err);
     if (r < 0)
         return r;
-
-    header->refcount_table_offset = table;
-    header->refcount_table_clusters = (uint32_t)rebuild->table_clusters;
     return store_flush(rebuild->qcow2->store, err);
 }
 
 static int clear_dirty(struct qcow2 *qcow2, struct byre_error *err)
 {
-    const uint64_t incompatible =
-        qcow2->header.incompatible & ~QCOW2_INCOMPAT_DIRTY;
-    uint8_t buf[8];
+    const struct qcow2_header *header = &qcow2->header;
     int r;
 
-    if (qcow2->header.incompatible == incompatible)
+    if ((header->incompatible & QCOW2_INCOMPAT_DIRTY) == 0)
         return BYRE_OK;
-    be64_put(buf, incompatible);
-    r = store_write(qcow2->store, HEADER_INCOMPATIBLE, buf, sizeof(buf), err);
+    r = header_write_features(qcow2,
+                              header->incompatible & ~QCOW2_INCOMPAT_DIRTY,
+                              header->compatible, header->autoclear, err);
     if (r < 0)
         return r;
-
-    qcow2->header.incompatible = incompatible;
     return store_flush(qcow2->store, err);
 }
 

@@ -201,7 +201,7 @@ static void quarantine_end(struct allocator *a, struct quarantine *quarantine)
     while (*link != quarantine)
         link = &(*link)->next;
     *link = quarantine->next;
-    if (quarantine->clusters.count > 0)
+    if (quarantine->clusters.count > 0 && !a->qcow2->engine.reuses_nothing)
         allocator_lower_hint(a, quarantine->clusters.ranges[0].start);
     pthread_mutex_unlock(&a->lock);
     quarantine_free(quarantine);
@@ -242,8 +242,8 @@ static int fail_free(const struct allocator *a, uint64_t cluster,
 
     return fail_at(err, BYRE_E_CORRUPT, offset,
                    "the cluster at offset %" PRIu64
-                   " was in use, but its refcount is 0; run a check of the "
-                   "image",
+                   " was given up, but its refcount is 0 already or a "
+                   "structure is there; run a check of the image",
                    offset);
 }
 

@@ -28,9 +28,11 @@ static uint64_t cluster_bytes(const struct qcow2 *qcow2)
 
 /* ---- The L1 table ---- */
 
+/* More may be held than the table has, of a try to grow that failed. */
 static int write_new_l1(struct qcow2 *qcow2, const struct host_run *run,
-                        struct byre_error *err)
+                        uint32_t entries, struct byre_error *err)
 {
+    const uint64_t held = min_u64(qcow2->l1.held, entries);
     const size_t length = (size_t)(run->clusters * cluster_bytes(qcow2));
     uint8_t *buf = calloc(1, length);
     int r;
@@ -38,7 +40,7 @@ static int write_new_l1(struct qcow2 *qcow2, const struct host_run *run,
     if (buf == NULL)
         return fail_nomem(err, "an L1 table", length);
 
-    for (uint64_t i = 0; i < qcow2->l1.held; i++)
+    for (uint64_t i = 0; i < held; i++)
         be64_put(buf + i * 8, l1_get(&qcow2->l1, i));
     r = store_write(qcow2->store, run->offset, buf, length, err);
     free(buf);
@@ -55,15 +57,21 @@ static int switch_l1(struct qcow2 *qcow2, const struct host_run *run,
         align_up(UINT64_C(8) * qcow2->header.l1_entries, cluster_bytes(qcow2));
     int r;
 
-    r = write_new_l1(qcow2, run, err);
+    r = write_new_l1(qcow2, run, entries, err);
     if (r == BYRE_OK)
         r = writer_flush(&qcow2->writer, err); /* the counts of it too */
     if (r == BYRE_OK)
         r = metadata_add(&qcow2->metadata, METADATA_L1, run->offset,
                          UINT64_C(8) * entries, cluster_bytes(qcow2), err);
-    if (r == BYRE_OK)
-        r = header_write_disk(qcow2, qcow2->header.size_bytes, run->offset,
-                              entries, err);
+    if (r < 0) {
+        allocator_give_back(qcow2->allocator, run->offset,
+                            run->clusters * cluster_bytes(qcow2), NULL);
+        return r;
+    }
+
+    /* A write that fails may have arrived: the new table stays. */
+    r = header_write_disk(qcow2, qcow2->header.size_bytes, run->offset, entries,
+                          err);
     if (r == BYRE_OK)
         r = writer_barrier(&qcow2->writer, err);
     if (r < 0)
@@ -77,7 +85,6 @@ static int switch_l1(struct qcow2 *qcow2, const struct host_run *run,
     return BYRE_OK;
 }
 
-/* Nothing refers to a table that the header was not switched to. */
 static int grow_l1(struct qcow2 *qcow2, uint64_t entries,
                    struct byre_error *err)
 {
@@ -98,11 +105,7 @@ static int grow_l1(struct qcow2 *qcow2, uint64_t entries,
 
     qcow2_raise_file_end(qcow2,
                          run.offset + run.clusters * cluster_bytes(qcow2));
-    r = switch_l1(qcow2, &run, (uint32_t)entries, err);
-    if (r < 0 && qcow2->header.l1_offset != run.offset)
-        allocator_give_back(qcow2->allocator, run.offset,
-                            clusters * cluster_bytes(qcow2), NULL);
-    return r;
+    return switch_l1(qcow2, &run, (uint32_t)entries, err);
 }
 
 /* ---- What lies behind the end ---- */
@@ -181,7 +184,8 @@ static int drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
     while (offset < end && r == BYRE_OK) {
         const uint64_t next = min_u64(end, align_down(offset, range) + range);
 
-        if (l1_get(&qcow2->l1, offset / range) != 0)
+        /* An entry of flags alone names no table. */
+        if ((l1_get(&qcow2->l1, offset / range) & QCOW2_ENTRY_OFFSET_MASK) != 0)
             r = drop_range(qcow2, offset, next, err);
         offset = next;
     }
@@ -214,16 +218,53 @@ static int zero_tail(struct qcow2 *qcow2, uint64_t size_bytes,
 
 /* ---- Growing ---- */
 
-/* A backing file that is longer than the disk was must not show through. */
+/*
+ * A backing file that is longer than the disk was must not show through; where
+ * there is none, or it is zero, nothing needs to be covered.
+ */
 static int cover_backing(struct qcow2 *qcow2, uint64_t old_bytes,
                          struct byre_error *err)
 {
-    const uint64_t from = align_up(old_bytes, cluster_bytes(qcow2));
+    const uint64_t cluster = cluster_bytes(qcow2);
     const uint64_t end = qcow2->engine.size_bytes;
+    uint64_t at = align_up(old_bytes, cluster);
+    int r = BYRE_OK;
 
-    if (qcow2->writer.backing.read == NULL || from >= end)
+    if (qcow2->writer.backing.read == NULL)
         return BYRE_OK;
-    return qcow2_zero(&qcow2->engine, from, end - from, 0, err);
+
+    while (at < end && r == BYRE_OK) {
+        uint64_t n = 0;
+        bool zero;
+
+        r = writer_is_zero(&qcow2->writer, at, end - at, &zero, &n, err);
+        if (r == BYRE_OK && !zero) {
+            n = min_u64(align_up(at + n, cluster), end) - at;
+            r = qcow2_zero(&qcow2->engine, align_down(at, cluster),
+                           n + at % cluster, 0, err);
+        }
+        at += n;
+    }
+    return r;
+}
+
+/* What the data file holds behind the old end is no part of the disk. */
+static int grow_data_file(struct qcow2 *qcow2, uint64_t old_bytes,
+                          struct byre_error *err)
+{
+    struct byre_store *store = qcow2->data_store;
+    const uint64_t end = qcow2->engine.size_bytes;
+    uint64_t data_bytes;
+    int r;
+
+    if (!qcow2->engine.needs_data_file)
+        return BYRE_OK;
+
+    r = store_get_size(store, &data_bytes, err);
+    if (r == BYRE_OK && data_bytes > old_bytes)
+        r = store_zero(store, old_bytes, min_u64(data_bytes, end) - old_bytes,
+                       BYRE_STORE_MAY_UNMAP, err);
+    return r < 0 ? r : store_resize(store, end, err);
 }
 
 static int fill_new_part(struct qcow2 *qcow2, uint64_t old_bytes,
@@ -237,8 +278,8 @@ static int fill_new_part(struct qcow2 *qcow2, uint64_t old_bytes,
     int r;
 
     r = drop_clusters(qcow2, from, end, err);
-    if (r == BYRE_OK && qcow2->engine.needs_data_file)
-        r = store_resize(qcow2->data_store, qcow2->engine.size_bytes, err);
+    if (r == BYRE_OK)
+        r = grow_data_file(qcow2, old_bytes, err);
     if (r == BYRE_OK)
         r = zero_tail(qcow2, old_bytes, err);
     if (r == BYRE_OK)
@@ -304,7 +345,9 @@ static int used_end(struct qcow2 *qcow2, uint64_t file_bytes, uint64_t *ret_end,
             break;
         clusters--;
     }
-    *ret_end = clusters * cluster_bytes(qcow2);
+    /* A structure stays, even where its count is a lie. */
+    *ret_end = max_u64(clusters * cluster_bytes(qcow2),
+                       metadata_end(&qcow2->metadata));
     return BYRE_OK;
 }
 
@@ -356,7 +399,7 @@ static int shrink(struct qcow2 *qcow2, uint64_t size_bytes,
 /* ---- The call ---- */
 
 static int check_resize(const struct qcow2 *qcow2, uint64_t size_bytes,
-                        uint32_t preallocation, struct byre_error *err)
+                        struct byre_error *err)
 {
     const uint64_t entries =
         qcow2_l1_entries_needed(&qcow2->header, size_bytes);
@@ -370,11 +413,12 @@ static int check_resize(const struct qcow2 *qcow2, uint64_t size_bytes,
                     "limit of %u: use a larger cluster size",
                     (unsigned long long)size_bytes, (unsigned long long)entries,
                     QCOW2_MAX_L1_ENTRIES);
-    if (preallocation != BYRE_PREALLOCATION_OFF &&
-        qcow2->writer.backing.read != NULL)
-        return fail(err, BYRE_E_UNSUPPORTED,
-                    "an image with a backing file is resized without "
-                    "preallocation");
+    if (entries > qcow2->limits.max_table_bytes / 8)
+        return fail(err, BYRE_E_LIMIT,
+                    "a disk of %llu bytes needs %llu L1 entries, more than the "
+                    "limit of %llu: open the image with larger tables allowed",
+                    (unsigned long long)size_bytes, (unsigned long long)entries,
+                    (unsigned long long)(qcow2->limits.max_table_bytes / 8));
     return BYRE_OK;
 }
 
@@ -386,7 +430,7 @@ int qcow2_resize(struct engine *engine, uint64_t size_bytes,
 
     r = writer_check(&qcow2->writer, err);
     if (r == BYRE_OK)
-        r = check_resize(qcow2, size_bytes, preallocation, err);
+        r = check_resize(qcow2, size_bytes, err);
     if (r < 0 || size_bytes == engine->size_bytes)
         return r;
     return size_bytes > engine->size_bytes

@@ -6,6 +6,8 @@
  * no barrier of its own: so the dirty bit that lazy refcounts allow is never
  * set by us, only repaired.
  */
+#include <stdlib.h>
+
 #include "base/arith.h"
 #include "base/error.h"
 #include "qcow2/allocator.h"
@@ -165,23 +167,55 @@ static int guard_table(struct qcow2 *qcow2, enum metadata_kind kind,
                         engine_cluster_bytes(&qcow2->engine), err);
 }
 
-static int guard_l2_tables(struct qcow2 *qcow2, struct byre_error *err)
+/* The L2 tables, `l1.held` of them at most; each lies in the file. */
+static int list_l2_tables(struct qcow2 *qcow2, uint64_t *ret_offsets,
+                          size_t *ret_count, struct byre_error *err)
 {
-    const uint64_t cluster = engine_cluster_bytes(&qcow2->engine);
-    int r = BYRE_OK;
+    const uint64_t end = atomic_load(&qcow2->file_end_bytes);
+    size_t count = 0;
 
-    for (uint64_t i = 0; i < qcow2->l1.held && r == BYRE_OK; i++) {
+    for (uint64_t i = 0; i < qcow2->l1.held; i++) {
         const uint64_t entry = l1_get(&qcow2->l1, i);
         uint64_t offset;
 
-        if (!l1_entry_decode(entry, qcow2->header.cluster_bits, &offset))
+        if (!l1_entry_decode(entry, qcow2->header.cluster_bits, &offset) ||
+            offset >= end)
             return fail(err, BYRE_E_CORRUPT,
                         "L1 entry %llu, 0x%016llx, does not point to a "
-                        "multiple of the cluster size; run check",
+                        "cluster of the file; run check",
                         (unsigned long long)i, (unsigned long long)entry);
         if (offset != 0)
-            r = guard_table(qcow2, METADATA_L2, offset, cluster, err);
+            ret_offsets[count++] = offset;
     }
+    *ret_count = count;
+    return BYRE_OK;
+}
+
+static int compare_offsets(const void *left, const void *right)
+{
+    const uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+/* In the order of the file, in which adding to a set is cheap. */
+static int guard_l2_tables(struct qcow2 *qcow2, struct byre_error *err)
+{
+    const uint64_t cluster = engine_cluster_bytes(&qcow2->engine);
+    const size_t bytes = (size_t)qcow2->l1.held * sizeof(uint64_t);
+    uint64_t *offsets = malloc(bytes > 0 ? bytes : 1);
+    size_t count = 0;
+    int r;
+
+    if (offsets == NULL)
+        return fail_nomem(err, "a list of L2 tables", bytes);
+
+    r = list_l2_tables(qcow2, offsets, &count, err);
+    if (r == BYRE_OK && count > 0)
+        qsort(offsets, count, sizeof(*offsets), compare_offsets);
+    for (size_t i = 0; i < count && r == BYRE_OK; i++)
+        r = guard_table(qcow2, METADATA_L2, offsets[i], cluster, err);
+    free(offsets);
     return r;
 }
 
@@ -286,8 +320,11 @@ int qcow2_prepare_write(struct engine *engine,
     qcow2->has_writer = true;
 
     r = check_writable(qcow2, err);
-    if (r == BYRE_OK && (qcow2->header.incompatible & QCOW2_INCOMPAT_DIRTY))
-        r = qcow2_rebuild_refcounts(qcow2, REBUILD_BYTES, err);
+    if (r == BYRE_OK && (qcow2->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
+        r = clear_unknown_autoclear(qcow2, err);
+        if (r == BYRE_OK)
+            r = qcow2_rebuild_refcounts(qcow2, REBUILD_BYTES, err);
+    }
     if (r == BYRE_OK)
         r = qcow2_reload_l1(qcow2, err);
     if (r == BYRE_OK)
@@ -302,9 +339,12 @@ int qcow2_prepare_write(struct engine *engine,
         r = set_up_writer(qcow2, options, err);
     if (r == BYRE_OK)
         r = clear_unknown_autoclear(qcow2, err);
-    if (r == BYRE_OK)
-        engine->writable = true;
-    return r;
+    if (r < 0)
+        return r;
+    /* Found out once: later the refcount table may move meanwhile. */
+    qcow2_may_have_holes(engine);
+    engine->writable = true;
+    return BYRE_OK;
 }
 
 /* ---- Writing, flushing, closing ---- */

@@ -22,6 +22,7 @@
 /* How entries are to become zero. */
 struct zeroing {
     bool may_unmap;
+    bool fast;        /* nothing may be written instead */
     unsigned release; /* ALLOCATOR_* */
 };
 
@@ -156,6 +157,19 @@ static int check_entries(struct qcow2 *qcow2, uint64_t start,
     return BYRE_OK;
 }
 
+/* The entries are changed: what goes wrong but for lies loses space only. */
+static int release_entries(struct qcow2 *qcow2, const struct raw_entry *entries,
+                           const bool *release, uint32_t count, unsigned flags,
+                           struct byre_error *err)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (release[i] && qcow2_release_entry(qcow2, entries[i], flags, err) ==
+                              BYRE_E_CORRUPT)
+            return BYRE_E_CORRUPT;
+    }
+    return BYRE_OK;
+}
+
 /*
  * Makes the entries of [offset, offset + length) zero, whole units of one
  * slice, whose clusters are locked.
@@ -197,16 +211,16 @@ static int zero_entries(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
     r = qcow2_make_table(qcow2, offset, err);
     if (r == BYRE_OK)
         r = qcow2_entries_write(qcow2, offset, zeroed, count, err);
-    for (uint32_t i = 0; i < count && r == BYRE_OK; i++) {
-        if (release[i])
-            qcow2_release_entry(qcow2, old[i], zeroing->release, NULL);
-    }
-    return r;
+    if (r < 0)
+        return r;
+    return release_entries(qcow2, old, release, count, zeroing->release, err);
 }
 
 /*
  * The raw data file reads as the disk by itself: it gets the zeroes first.  A
- * crash between the two leaves a part of what was to be zeroed zero.
+ * crash between the two leaves a part of what was to be zeroed zero.  In an
+ * encrypted one zeroes would read as garbage until the entries are durable, and
+ * it is not the disk by itself: it is left alone.
  */
 static int zero_data_file(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
                           const struct zeroing *zeroing, struct byre_error *err)
@@ -215,10 +229,12 @@ static int zero_data_file(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
         (qcow2->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0;
     const bool unmap = zeroing->may_unmap && !qcow2->keep_space;
 
-    if (!qcow2->engine.needs_data_file || (!raw && !unmap))
+    if (!qcow2->engine.needs_data_file || (!raw && !unmap) ||
+        qcow2->transfer.cipher != NULL)
         return BYRE_OK;
-    return store_zero(qcow2->data_store, offset, length,
-                      unmap ? BYRE_STORE_MAY_UNMAP : 0, err);
+    return (zeroing->fast ? store_zero_fast
+                          : store_zero)(qcow2->data_store, offset, length,
+                                        unmap ? BYRE_STORE_MAY_UNMAP : 0, err);
 }
 
 /* Where nothing is allocated and nothing lies below, all is zero already. */
@@ -386,6 +402,7 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
     struct qcow2 *qcow2 = qcow2_of(engine);
     const struct zeroing zeroing = {
         .may_unmap = (flags & BYRE_WRITE_MAY_UNMAP) != 0,
+        .fast = (flags & BYRE_WRITE_FAST_ZERO) != 0,
         .release = flags & BYRE_WRITE_MAY_UNMAP ? ALLOCATOR_PUNCH : 0,
     };
     const uint64_t unit = unit_bytes(qcow2);
@@ -399,6 +416,8 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
     r = writer_check(&qcow2->writer, err);
     if (r < 0)
         return r;
+    if (qcow2->keep_space)
+        flags &= ~BYRE_WRITE_MAY_UNMAP;
     if (!has_zero_entries(qcow2))
         return writer_write_zeroes(&qcow2->writer, offset, length, flags, err);
     if (first > last) /* within one unit */

@@ -122,10 +122,6 @@ static int fill(struct raw *raw, uint64_t from, uint64_t end,
 {
     if (from >= end || preallocation == BYRE_PREALLOCATION_OFF)
         return BYRE_OK;
-    if (preallocation == BYRE_PREALLOCATION_METADATA)
-        return fail(err, BYRE_E_UNSUPPORTED,
-                    "a raw disk has no metadata to preallocate; use falloc or "
-                    "full");
     if (preallocation == BYRE_PREALLOCATION_FALLOC)
         return file_store_preallocate(raw->store, from, end - from, err);
     return write_zeroes(raw, from, end, err);
@@ -139,6 +135,10 @@ int raw_resize(struct engine *engine, uint64_t size_bytes,
     int r;
 
     r = check(raw, err);
+    if (r == BYRE_OK && preallocation == BYRE_PREALLOCATION_METADATA)
+        return fail(err, BYRE_E_UNSUPPORTED,
+                    "a raw disk has no metadata to preallocate; use falloc or "
+                    "full");
     if (r == BYRE_OK && raw->store->identity.is_device &&
         size_bytes != old_bytes)
         return fail(err, BYRE_E_UNSUPPORTED,
