@@ -5,7 +5,7 @@
 The disk is an ext4 file system filled with files of this machine, in an
 uncompressed QCOW2 image.  The rows compare like with like: byre runs under the
 name qemu-img, so that both follow the same cache mode, and the first run of
-each checks that both made the same bytes.  Prints a Markdown table.
+each checks that both made the same disk.  Prints a Markdown table.
 """
 
 import argparse
@@ -19,9 +19,19 @@ import sys
 import tempfile
 import time
 
-CACHE_MODES = [
-    ('convert, default cache (unsafe)', []),
-    ('convert, -t writeback', ['-t', 'writeback']),
+# Title, format of the target, options.
+CONVERSIONS = [
+    ('convert, default cache (unsafe)', 'raw', []),
+    ('convert, -t writeback', 'raw', ['-t', 'writeback']),
+    ('convert to qcow2', 'qcow2', []),
+    ('convert to qcow2, -t writeback', 'qcow2', ['-t', 'writeback']),
+    ('convert to qcow2, -W -m 16', 'qcow2', ['-W', '-m', '16']),
+    ('convert -c', 'qcow2', ['-c']),
+    ('convert -c -W -m 16', 'qcow2', ['-c', '-W', '-m', '16']),
+    ('convert -c, zstd', 'qcow2', ['-c', '-o', 'compression_type=zstd']),
+    ('convert to qcow2, 4 KiB clusters', 'qcow2', ['-o', 'cluster_size=4k']),
+    ('convert -c, 4 KiB clusters', 'qcow2', ['-c', '-o', 'cluster_size=4k']),
+    ('convert to qcow', 'qcow', []),
 ]
 
 
@@ -71,27 +81,39 @@ def make_image(scratch, size_mib):
     return image, used_bytes
 
 
-def convert_once(tool, options, image, target):
+def convert_once(tool, fmt, options, image, target):
     with contextlib.suppress(FileNotFoundError):
         os.unlink(target)
-    return run(tool, 'convert', *options, '-f', 'qcow2', '-O', 'raw', image,
+    return run(tool, 'convert', *options, '-f', 'qcow2', '-O', fmt, image,
                target)
 
 
-def compare_convert(tools, options, image, scratch, rounds):
+def check_same(tools, fmt, targets):
+    """The same bytes of raw disks; of images, the same disk."""
+    if fmt == 'raw':
+        same = filecmp.cmp(*targets, shallow=False)
+    else:
+        same = subprocess.run([tools['qemu-img'], 'compare', '-f', fmt, '-F',
+                               fmt, *targets], check=False,
+                              stdout=subprocess.DEVNULL).returncode == 0
+    if not same:
+        sys.exit('the results differ: ' + ' and '.join(targets))
+
+
+def compare_convert(tools, fmt, options, image, scratch, rounds):
     """Seconds of each tool, in turn; the order changes every round."""
-    targets = {name: os.path.join(scratch, name + '.raw') for name in tools}
+    targets = {name: os.path.join(scratch, name + '.' + fmt) for name in tools}
     for name, tool in tools.items():
-        convert_once(tool, options, image, targets[name])
-    if not filecmp.cmp(*targets.values(), shallow=False):
-        sys.exit('the results differ: ' + ' and '.join(targets.values()))
+        convert_once(tool, fmt, options, image, targets[name])
+    check_same(tools, fmt, list(targets.values()))
 
     seconds = {name: [] for name in tools}
     for turn in range(rounds):
         order = list(tools) if turn % 2 == 0 else list(reversed(tools))
         for name in order:
             seconds[name].append(
-                convert_once(tools[name], options, image, targets[name]))
+                convert_once(tools[name], fmt, options, image,
+                             targets[name]))
     for target in targets.values():
         os.unlink(target)
     return seconds
@@ -135,6 +157,8 @@ def parse_args():
                         help='where source and target lie (default: a tmpfs)')
     parser.add_argument('--size-mib', type=int, default=2048)
     parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--only', default='', metavar='TEXT',
+                        help='the conversions with this in their title')
     parser.add_argument('--info-rounds', type=int, default=200)
     return parser.parse_args()
 
@@ -161,8 +185,10 @@ def main():
         image, used_bytes = make_image(scratch, args.size_mib)
 
         describe(args, used_bytes)
-        for title, options in CACHE_MODES:
-            seconds = compare_convert(tools, options, image, scratch,
+        for title, fmt, options in CONVERSIONS:
+            if args.only not in title:
+                continue
+            seconds = compare_convert(tools, fmt, options, image, scratch,
                                       args.rounds)
             print(row(title, seconds, 's', 1), flush=True)
         seconds = compare_info(tools, image, args.info_rounds)

@@ -140,7 +140,10 @@ struct byre_store_ops {
     int (*extent)(void *user, uint64_t offset, uint64_t length,
                   uint32_t *ret_kind, uint64_t *ret_length,
                   struct byre_error *err);
-    /* Optional (a store without it is read-only).  Grows the store. */
+    /*
+     * Optional (a store without it is read-only).  Grows the store where it
+     * ends behind the end; what it leaves out in between reads as zeroes.
+     */
     int (*write)(void *user, uint64_t offset, const void *buf, size_t length,
                  struct byre_error *err);
     /* Optional.  A barrier: all that was written before it is durable. */
@@ -207,9 +210,10 @@ struct byre;
 #define BYRE_OPEN_NO_BACKING (UINT32_C(1) << 7)
 /*
  * Open for writing too.  Images below it in the chain stay read-only.  Refused
- * for snapshots, with BYRE_OPEN_SHARED or BYRE_OPEN_METADATA_ONLY, and for an
- * image that is marked corrupt.  Refcounts of an image that was not closed
- * cleanly are rebuilt first.
+ * for snapshots, with BYRE_OPEN_SHARED or BYRE_OPEN_METADATA_ONLY, for an image
+ * that is marked corrupt, and, untouched, for one whose structures overlap or
+ * count as free.  Refcounts of an image that was not closed cleanly are rebuilt
+ * first.
  */
 #define BYRE_OPEN_WRITE (UINT32_C(1) << 8)
 /* Space that discards free stays in the file, for later writes. */
@@ -536,26 +540,35 @@ BYRE_API int byre_read(struct byre *img, uint64_t offset, void *buf,
  * the end of the disk is BYRE_E_INVALID, an image not opened for writing
  * BYRE_E_STATE.  Any number of threads at once; writes that overlap while
  * running leave each byte as one of them has it.
+ *
+ * BYRE_E_CORRUPT means that the image's tables cannot be: nothing more is
+ * written, and a version 3 image is marked corrupt, so that nobody writes it
+ * before a repair.  Reading goes on.
  */
 BYRE_API int byre_write(struct byre *img, uint64_t offset, const void *buf,
                         size_t length, uint32_t flags, struct byre_error *err);
 
-/* Makes a range read as zeroes, by the tables alone where that is possible. */
+/*
+ * Makes a range read as zeroes, by the tables alone where that is possible.
+ * Version 2 gives the space up even without BYRE_WRITE_MAY_UNMAP.
+ */
 BYRE_API int byre_zero(struct byre *img, uint64_t offset, uint64_t length,
                        uint32_t flags, struct byre_error *err);
 
 /*
  * Gives up the content of a range: whole clusters of it read as zeroes from
  * then on or, where the format cannot say so, as before.  Parts of clusters
- * stay as they are.  `flags` is 0 or BYRE_WRITE_FUA.
+ * stay as they are.  `flags` is 0 or BYRE_WRITE_FUA.  The space is free for
+ * others two flushes later.
  */
 BYRE_API int byre_discard(struct byre *img, uint64_t offset, uint64_t length,
                           uint32_t flags, struct byre_error *err);
 
 /*
  * A barrier: every write that had returned before the call is durable when it
- * returns.  If it fails, what was not durable before may be lost, and the image
- * can only be read until it is opened again.
+ * returns.  If the system fails to make it so, what was not durable before may
+ * be lost, and the image can only be read until it is opened again.
+ * BYRE_E_STATE for an image that is open for reading only.
  */
 BYRE_API int byre_flush(struct byre *img, struct byre_error *err);
 
@@ -565,7 +578,8 @@ BYRE_API int byre_flush(struct byre *img, struct byre_error *err);
 /*
  * Sets the size of the disk, a multiple of 512 bytes, durably.  A grown part
  * reads as zeroes, with `preallocation` (BYRE_PREALLOCATION_*) given space.
- * Waits for data calls to end, and holds off new ones.
+ * Waits for data calls to end, and holds off new ones.  When shrinking fails
+ * after the new size is durable, byre_get_info() has the new size.
  */
 BYRE_API int byre_resize(struct byre *img, uint64_t size_bytes, uint32_t flags,
                          uint32_t preallocation, struct byre_error *err);
@@ -652,6 +666,8 @@ BYRE_API void byre_job_free(struct byre_job *job);
 #define BYRE_CONVERT_SALVAGE (UINT32_C(1) << 3)
 /* Open the target for direct I/O. */
 #define BYRE_CONVERT_DIRECT (UINT32_C(1) << 4)
+/* Compress the clusters of a QCOW target. */
+#define BYRE_CONVERT_COMPRESS (UINT32_C(1) << 5)
 
 /* sparse_bytes: write every byte, leave no holes. */
 #define BYRE_SPARSE_NONE UINT64_MAX
@@ -666,15 +682,26 @@ struct byre_convert_options {
     void (*salvaged)(void *user, uint64_t offset, uint64_t length,
                      const struct byre_error *why);
     void *user;
+    /* How the target is made; its size need not be set.  NULL: a raw file. */
+    const struct byre_create_options *create;
+    /*
+     * How an existing target is opened (BYRE_CONVERT_NO_CREATE), which may be a
+     * json: name then; NULL: as a raw file.  Of a new one: what its backing
+     * file may open in turn.  Its flags are the job's, but for those of the
+     * policy.  What this and `create` point to must live as long as the job.
+     */
+    const struct byre_open_options *target_open;
 };
 
 #define BYRE_CONVERT_OPTIONS_INIT BYRE_SIZED(struct byre_convert_options)
 
 /*
- * Prepares to copy the disks of `sources`, one behind the other, to the raw
- * file, block device or pipe `target_name`.  Pipes are written in one pass.
- * Nothing is opened or made before byre_job_run(); the sources must stay open
- * until byre_job_free().
+ * Prepares to copy the disks of `sources`, one behind the other, to the image
+ * file or block device `target_name`, or raw to a pipe, in one pass.  The
+ * target is the same for any number of workers.  With a backing file, what a
+ * source's own backing files hold is taken to be there already, and is not
+ * copied.  Nothing is opened or made before byre_job_run(); the sources must
+ * stay open until byre_job_free().
  */
 BYRE_API int byre_convert(struct byre *const *sources, size_t source_count,
                           const char *target_name,
