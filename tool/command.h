@@ -18,10 +18,18 @@ struct verb {
     int (*run)(const struct tool *tool, int argc, char **argv);
 };
 
+extern const struct verb bench_verb;
 extern const struct verb info_verb;
+extern const struct verb io_verb;
 extern const struct verb map_verb;
 extern const struct verb convert_verb;
 extern const struct verb compare_verb;
+extern const struct verb create_verb;
+extern const struct verb dd_verb;
+extern const struct verb resize_verb;
+
+/* What --version prints. */
+void print_version(const struct tool *tool);
 
 /* What a parser of options returns besides exit statuses. */
 #define PARSE_ON (-1)

@@ -21,9 +21,8 @@ enum {
 struct compare_request {
     struct image_options image; /* its format is that of the first image */
     const char *second_format;
+    struct job_options job;
     bool strict;
-    bool progress;
-    bool quiet;
 };
 
 /* clang-format off */
@@ -32,8 +31,7 @@ static const struct option_spec compare_options[] = {
     { 'F', "b-format", "FMT", "format of the second image; else it is probed" },
     { 's', "strict", NULL, "sizes and allocation must agree too" },
     { 'T', "cache", "CACHE", "cache mode of the images: none, writeback, ..." },
-    { 'p', "progress", NULL, "show progress" },
-    { 'q', "quiet", NULL, "print nothing but errors" },
+    JOB_OPTION_SPECS,
     IMAGE_OPTION_SPECS,
     { 0, NULL, NULL, NULL },
 };
@@ -43,8 +41,9 @@ static int take_option(const struct tool *tool, int id, const char *argument,
                        void *user)
 {
     struct compare_request *request = user;
-    uint32_t cache_flags;
 
+    if (job_options_take(&request->job, id))
+        return PARSE_ON;
     switch (id) {
     case 'F':
         request->second_format = argument;
@@ -52,17 +51,9 @@ static int take_option(const struct tool *tool, int id, const char *argument,
     case 's':
         request->strict = true;
         break;
-    case 'p':
-        request->progress = true;
-        break;
-    case 'q':
-        request->quiet = true;
-        break;
     case 'T':
-        if (!cache_mode_parse(argument, &cache_flags)) {
-            report(tool, "Invalid source cache option: %s", argument);
+        if (!source_cache_take(tool, argument))
             return STATUS_OPEN;
-        }
         break;
     }
     return PARSE_ON;
@@ -165,7 +156,7 @@ static int compare(const struct tool *tool,
                    const struct compare_request *request, struct byre *first,
                    struct byre *second)
 {
-    FILE *stream = request->progress && !request->quiet ? stdout : NULL;
+    FILE *stream = request->job.progress && !request->job.quiet ? stdout : NULL;
     struct byre_job *job = NULL;
     struct byre_error err;
     int status = STATUS_READ;
@@ -178,7 +169,7 @@ static int compare(const struct tool *tool,
     if (progress_run(job, stream, &err) < 0)
         status = failed_status(tool, job, &err);
     else
-        status = print_result(tool, first, second, job, request->quiet);
+        status = print_result(tool, first, second, job, request->job.quiet);
     progress_end(stream);
     byre_job_free(job);
     return status;

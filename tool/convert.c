@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* byre convert: the disks of images, one behind the other, into a raw file. */
+/* byre convert: the disks of images, one behind the other, into a new one. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,11 +7,10 @@
 #include <string.h>
 
 #include "command.h"
-#include "image.h"
+#include "convert.h"
 #include "keyval.h"
 #include "progress.h"
 #include "size.h"
-#include "target.h"
 
 #define MAX_WORKERS      16
 #define MAX_SPARSE_BYTES ((uint64_t)16 << 20)
@@ -25,27 +24,19 @@ enum {
     OPTION_TARGET_IS_ZERO
 };
 
-struct convert_request {
-    struct image_options image; /* of every source */
-    struct byre_convert_options job;
-    struct target_options target;
-    struct snapshot_choice snapshot;
-    json_t *snapshot_keys; /* owns what `snapshot` points to */
-    const char *target_format;
-    bool target_image_opts;
-    bool sparse_given;
-    bool copy_offload;
-    bool progress;
-    bool quiet;
-};
-
 /* clang-format off */
-static const struct option_spec convert_options[] = {
+static const struct option_spec convert_specs[] = {
     { 'f', "source-format", "FMT", "format of the sources: raw, qcow or qcow2; "
       "else it is probed" },
-    { 'O', "target-format", "FMT", "format of the target: raw (the default)" },
+    { 'O', "target-format", "FMT", "format of the target: raw (the default), "
+      "qcow or qcow2" },
     { 'o', "target-format-options", "LIST",
       "KEY=VALUE,... for the target; 'help' lists them" },
+    { 'c', "compress", NULL, "compress the clusters of the target" },
+    { 'b', "backing", "FILE", "the target stands on this image, and holds only "
+      "what the source itself does; also -B" },
+    { 'B', NULL, "FILE", NULL },
+    { 'F', "backing-format", "FMT", "format of that image" },
     { 'l', "snapshot", "SNAPSHOT", "read this snapshot: its id or name, or "
       "snapshot.id=ID,snapshot.name=NAME" },
     { 'n', "no-create", NULL, "write into the existing target" },
@@ -53,6 +44,10 @@ static const struct option_spec convert_options[] = {
       "the existing target reads as zeroes already" },
     { OPTION_TARGET_IMAGE_OPTS, "target-image-opts", NULL,
       "the target is a list of options: driver=raw,file.filename=NAME" },
+    { OPTION_BITMAPS, "bitmaps", NULL, "copy bitmaps too; only sources without "
+      "any are taken" },
+    { OPTION_SKIP_BROKEN_BITMAPS, "skip-broken-bitmaps", NULL,
+      "with --bitmaps: leave out those in use" },
     { 'S', "sparse-size", "SIZE", "runs of so many zero bytes become holes "
       "(4k); 0: no holes" },
     { 'm', "parallel", "N", "copy with so many threads, 1 to 16" },
@@ -64,15 +59,8 @@ static const struct option_spec convert_options[] = {
       "writethrough or unsafe" },
     { 'T', "source-cache", "CACHE", "cache mode of the sources; has no effect" },
     { OPTION_SALVAGE, "salvage", NULL, "what cannot be read becomes zeroes" },
-    { 'p', "progress", NULL, "show progress" },
-    { 'q', "quiet", NULL, "print nothing but errors" },
+    JOB_OPTION_SPECS,
     IMAGE_OPTION_SPECS,
-    { 'c', "compress", NULL, NULL },
-    { 'b', "backing", "FILE", NULL },
-    { 'B', NULL, "FILE", NULL },
-    { 'F', "backing-format", "FMT", NULL },
-    { OPTION_BITMAPS, "bitmaps", NULL, NULL },
-    { OPTION_SKIP_BROKEN_BITMAPS, "skip-broken-bitmaps", NULL, NULL },
     { 0, NULL, NULL, NULL },
 };
 /* clang-format on */
@@ -131,16 +119,6 @@ static bool take_target_cache(struct convert_request *request,
     return true;
 }
 
-static bool take_source_cache(const struct tool *tool, const char *argument)
-{
-    uint32_t cache;
-
-    if (cache_mode_parse(argument, &cache))
-        return true;
-    report(tool, "Invalid source cache option: %s", argument);
-    return false;
-}
-
 /* "snapshot.id=ID,snapshot.name=NAME", or what may be either. */
 static bool take_snapshot(struct convert_request *request,
                           const struct tool *tool, const char *argument)
@@ -176,20 +154,13 @@ static bool take_snapshot(struct convert_request *request,
     return true;
 }
 
-static bool refuse_writing(const struct tool *tool, const char *what)
-{
-    report(tool, "A raw target has no %s; this version writes raw files only",
-           what);
-    return false;
-}
-
-/* Options that take an argument, or that this version cannot follow. */
-static bool take_other(struct convert_request *request, const struct tool *tool,
-                       int id, const char *argument)
+/* Options whose argument may be wrong. */
+static bool take_checked(struct convert_request *request,
+                         const struct tool *tool, int id, const char *argument)
 {
     switch (id) {
     case 'o':
-        return target_options_take(&request->target, tool, argument);
+        return create_list_take(&request->target_list, tool, argument);
     case 'l':
         return take_snapshot(request, tool, argument);
     case 'S':
@@ -202,18 +173,26 @@ static bool take_other(struct convert_request *request, const struct tool *tool,
     case 't':
         return take_target_cache(request, tool, argument);
     case 'T':
-        return take_source_cache(tool, argument);
-    case 'c':
-        return refuse_writing(tool, "compression (-c)");
-    case 'b':
-    case 'B':
-    case 'F':
-        return refuse_writing(tool, "backing file (-b, -F)");
-    case OPTION_BITMAPS:
-    case OPTION_SKIP_BROKEN_BITMAPS:
-        return refuse_writing(tool, "bitmaps (--bitmaps)");
+        return source_cache_take(tool, argument);
     default:
         return true; /* -W: nothing to do */
+    }
+}
+
+/* Options that are a flag of the job, or 0. */
+static uint32_t job_flag(int id)
+{
+    switch (id) {
+    case 'c':
+        return BYRE_CONVERT_COMPRESS;
+    case 'n':
+        return BYRE_CONVERT_NO_CREATE;
+    case OPTION_TARGET_IS_ZERO:
+        return BYRE_CONVERT_TARGET_IS_ZERO;
+    case OPTION_SALVAGE:
+        return BYRE_CONVERT_SALVAGE;
+    default:
+        return 0;
     }
 }
 
@@ -222,18 +201,25 @@ static int take_option(const struct tool *tool, int id, const char *argument,
 {
     struct convert_request *request = user;
 
+    if (job_options_take(&request->output, id))
+        return PARSE_ON;
+    request->job.flags |= job_flag(id);
     switch (id) {
     case 'O':
         request->target_format = argument;
         break;
-    case 'n':
-        request->job.flags |= BYRE_CONVERT_NO_CREATE;
+    case 'b':
+    case 'B':
+        request->backing_file = argument;
         break;
-    case OPTION_TARGET_IS_ZERO:
-        request->job.flags |= BYRE_CONVERT_TARGET_IS_ZERO;
+    case 'F':
+        request->backing_format = argument;
         break;
-    case OPTION_SALVAGE:
-        request->job.flags |= BYRE_CONVERT_SALVAGE;
+    case OPTION_BITMAPS:
+        request->bitmaps = true;
+        break;
+    case OPTION_SKIP_BROKEN_BITMAPS:
+        request->skip_broken_bitmaps = true;
         break;
     case OPTION_TARGET_IMAGE_OPTS:
         request->target_image_opts = true;
@@ -241,35 +227,64 @@ static int take_option(const struct tool *tool, int id, const char *argument,
     case 'C':
         request->copy_offload = true;
         break;
-    case 'p':
-        request->progress = true;
-        break;
-    case 'q':
-        request->quiet = true;
-        break;
     default:
-        return take_other(request, tool, id, argument) ? PARSE_ON
-                                                       : EXIT_FAILURE;
+        if (!take_checked(request, tool, id, argument))
+            return EXIT_FAILURE;
     }
     return PARSE_ON;
 }
 
 /* ---- The request as a whole ---- */
 
-/* Returns what is wrong with the options together, or NULL. */
-static const char *contradiction(const struct convert_request *request)
+/* Returns what is wrong with -C, or NULL. */
+static const char *offload_contradiction(const struct convert_request *request)
 {
-    const bool no_create = (request->job.flags & BYRE_CONVERT_NO_CREATE) != 0;
-
-    if (request->copy_offload && request->sparse_given)
+    if (!request->copy_offload)
+        return NULL;
+    if (request->sparse_given)
         return "Cannot enable copy offloading when -S is used";
-    if (!no_create && (request->job.flags & BYRE_CONVERT_TARGET_IS_ZERO) != 0)
+    if (convert_has_flag(request, BYRE_CONVERT_COMPRESS))
+        return "Cannot enable copy offloading when -c is used";
+    if (convert_has_flag(request, BYRE_CONVERT_SALVAGE))
+        return "Cannot use copy offloading in salvaging mode";
+    return NULL;
+}
+
+/* Returns what is wrong with the options together, or NULL. */
+static const char *contradiction(const struct convert_request *request,
+                                 size_t source_count)
+{
+    const bool no_create = convert_has_flag(request, BYRE_CONVERT_NO_CREATE);
+
+    if (!no_create && convert_has_flag(request, BYRE_CONVERT_TARGET_IS_ZERO))
         return "--target-is-zero requires use of -n flag";
     if (!no_create && request->target_image_opts)
         return "--target-image-opts requires use of -n flag";
-    if (no_create && request->target.given)
+    if (no_create && request->target_list.text != NULL)
         return "-o has no effect when skipping image creation";
-    return NULL;
+    if (request->target_image_opts && request->target_format != NULL)
+        return "--target-image-opts and -O are mutually exclusive";
+    if (request->skip_broken_bitmaps && !request->bitmaps)
+        return "Use of --skip-broken-bitmaps requires --bitmaps";
+    if (source_count > 1 && request->bitmaps)
+        return "Copying bitmaps only possible with single source";
+    return offload_contradiction(request);
+}
+
+/* -O and -o help; returns PARSE_ON, or the exit status. */
+static int check_target_format(const struct tool *tool,
+                               const struct convert_request *request,
+                               bool with_file)
+{
+    const char *format =
+        request->target_format != NULL ? request->target_format : "raw";
+
+    if (!create_format_check(tool, NULL, format))
+        return EXIT_FAILURE;
+    if (!request->target_list.help)
+        return PARSE_ON;
+    create_options_print(format, with_file);
+    return EXIT_SUCCESS;
 }
 
 /* Returns PARSE_ON, or the exit status. */
@@ -277,22 +292,18 @@ static int parse(const struct tool *tool, int argc, char **argv,
                  struct convert_request *request)
 {
     const char *wrong;
-    const int status = verb_parse(tool, &convert_verb, argc, argv,
-                                  &request->image, take_option, request);
+    int status = verb_parse(tool, &convert_verb, argc, argv, &request->image,
+                            take_option, request);
 
+    if (status == PARSE_ON)
+        status = check_target_format(tool, request, argc - optind > 1);
     if (status != PARSE_ON)
         return status;
-    if (!target_format_is_raw(tool, request->target_format))
-        return EXIT_FAILURE;
-    if (request->target.help) {
-        target_options_print();
-        return EXIT_SUCCESS;
-    }
     if (argc - optind < 2) {
         report_usage(tool, "convert", "Must specify image file name");
         return EXIT_FAILURE;
     }
-    wrong = contradiction(request);
+    wrong = contradiction(request, (size_t)(argc - optind) - 1);
     if (wrong != NULL) {
         report(tool, "%s", wrong);
         return EXIT_FAILURE;
@@ -380,6 +391,39 @@ static struct byre **open_sources(const struct tool *tool,
     return NULL;
 }
 
+/*
+ * Whether there is no bitmap to be copied with --bitmaps.  Returns false after
+ * a message.
+ */
+static bool bitmaps_may_stay(const struct tool *tool,
+                             const struct convert_request *request,
+                             struct byre *source)
+{
+    const struct byre_bitmap *list = NULL;
+    size_t count = 0;
+    struct byre_error err;
+
+    if (!request->bitmaps)
+        return true;
+    if (byre_bitmap_list(source, &list, &count, &err) < 0) {
+        report(tool, "%s", err.message);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if ((list[i].flags & BYRE_BITMAP_IN_USE) == 0 ||
+            !request->skip_broken_bitmaps) {
+            report(tool,
+                   "Cannot copy the bitmap '%s': this version copies none; "
+                   "without --bitmaps the disk is converted alone",
+                   list[i].name);
+            return false;
+        }
+        report(tool, "warning: Skipping inconsistent bitmap '%s'",
+               list[i].name);
+    }
+    return true;
+}
+
 /* ---- The copy ---- */
 
 /* A range that was given up, until its neighbour is known to be read. */
@@ -422,18 +466,12 @@ static int copy(const struct tool *tool, struct convert_request *request,
     struct byre_job *job = NULL;
     struct byre_error err;
     struct salvage salvage = { .tool = tool };
-    const struct reservation reservation = {
-        .existed = target_exists(target),
-        .sync = (request->job.flags & BYRE_CONVERT_NO_SYNC) == 0,
-    };
     FILE *stream = NULL;
     int r;
 
-    if (request->progress && !request->quiet)
+    if (request->output.progress && !request->output.quiet)
         stream = target_is_stdout(target) ? stderr : stdout;
-    if (request->target.preallocation == PREALLOCATION_FULL)
-        request->job.sparse_bytes = BYRE_SPARSE_NONE;
-    if (!request->quiet)
+    if (!request->output.quiet)
         request->job.salvaged = note_salvaged;
     request->job.user = &salvage;
 
@@ -445,9 +483,6 @@ static int copy(const struct tool *tool, struct convert_request *request,
     }
     if (r < 0)
         report(tool, "%s", err.message);
-    else if (request->target.preallocation == PREALLOCATION_FALLOC &&
-             !target_reserve(tool, target, &reservation))
-        r = BYRE_E_IO;
     byre_job_free(job);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -456,23 +491,23 @@ static int convert(const struct tool *tool, struct convert_request *request,
                    char *const *names, size_t count)
 {
     const size_t source_count = count - 1;
-    char *target =
-        target_path(tool, names[source_count], request->target_image_opts);
+    struct convert_target target;
     struct byre **sources = NULL;
     int status = EXIT_FAILURE;
 
-    if (target != NULL)
+    if (convert_target_prepare(tool, request, names[source_count], source_count,
+                               &target))
         sources = open_sources(tool, request, names, source_count);
-    if (sources != NULL)
-        status = copy(tool, request, sources, source_count, target);
+    if (sources != NULL && bitmaps_may_stay(tool, request, sources[0]))
+        status = copy(tool, request, sources, source_count, target.target.name);
     close_sources(sources, source_count);
-    free(target);
+    convert_target_done(&target);
     return status;
 }
 
 static int run(const struct tool *tool, int argc, char **argv)
 {
-    struct convert_request request = { .target_format = "raw" };
+    struct convert_request request = { 0 };
     int status;
 
     progress_prepare();
@@ -485,17 +520,18 @@ static int run(const struct tool *tool, int argc, char **argv)
         status =
             convert(tool, &request, argv + optind, (size_t)(argc - optind));
     json_decref(request.snapshot_keys);
+    create_list_done(&request.target_list);
     image_options_done(&request.image);
     return status;
 }
 
 const struct verb convert_verb = {
     .name = "convert",
-    .synopsis = "[-f FMT | --image-opts] [-O raw] [-o LIST] [-l SNAPSHOT] [-n] "
-                "[-S SIZE] [-m N] [-t CACHE] [-T CACHE] [-p] [-q] [-U] "
-                "FILE... TARGET",
-    .purpose = "Copy the disks of images, one behind the other, into a raw "
-               "file, device or pipe.",
-    .options = convert_options,
+    .synopsis = "[-f FMT | --image-opts] [-O FMT] [-o LIST] [-c] "
+                "[-b FILE -F FMT] [-l SNAPSHOT] [-n] [-S SIZE] [-m N] "
+                "[-t CACHE] [-T CACHE] [-p] [-q] [-U] FILE... TARGET",
+    .purpose = "Copy the disks of images, one behind the other, into a new "
+               "image, a device or a pipe.",
+    .options = convert_specs,
     .run = run,
 };

@@ -15,4 +15,7 @@ json_t *info_json(struct byre *img, struct byre_error *err);
 /* Prints a description on stdout, its child nodes indented behind it. */
 void info_print_human(json_t *node);
 
+/* Prints only what is specific to the format, if there is anything. */
+void info_print_specific(json_t *node);
+
 #endif /* TOOL_INFO_H */

@@ -184,10 +184,20 @@ static void make_plain(json_t *value)
     json_array_foreach(value, index, part) make_plain(part);
 }
 
+void info_print_specific(json_t *node)
+{
+    const json_t *specific = json_object_get(node, "format-specific");
+
+    if (specific == NULL)
+        return;
+    make_plain(node);
+    printf("Format specific information:\n");
+    print_tree(json_object_get(specific, "data"), 1);
+}
+
 void info_print_human(json_t *node)
 {
     const json_t *children = json_object_get(node, "children");
-    const json_t *specific = json_object_get(node, "format-specific");
 
     make_plain(node);
     print_title(node, 0, false);
@@ -199,10 +209,7 @@ void info_print_human(json_t *node)
         printf("cleanly shut down: no\n");
     print_backing(node);
     print_snapshots(json_object_get(node, "snapshots"));
-    if (specific != NULL) {
-        printf("Format specific information:\n");
-        print_tree(json_object_get(specific, "data"), 1);
-    }
+    info_print_specific(node);
     for (size_t i = 0; i < json_array_size(children); i++)
         print_child(json_array_get(children, i));
 }

@@ -6,12 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * Copies one element up to its closing comma into `element`, with doubled
- * commas made single, and returns what follows.
- */
-static const char *take_element(const char *text, char *element)
+const char *keyval_next(const char *text, char *element)
 {
+    *element = '\0';
     while (*text != '\0') {
         if (*text == ',' && text[1] != ',')
             return text + 1;
@@ -59,8 +56,7 @@ json_t *keyval_parse(const char *text, const char *implied_key,
 
     snprintf(message, KEYVAL_MESSAGE_SIZE, "out of memory");
     while (good && *text != '\0') {
-        element[0] = '\0';
-        text = take_element(text, element);
+        text = keyval_next(text, element);
         good = store_element(object, element, implied_key, message);
         implied_key = NULL;
     }

@@ -13,6 +13,13 @@
 #define KEYVAL_MESSAGE_SIZE 256
 
 /*
+ * Copies the first element of the list `text` into `element`, which has room
+ * for all of the list, with doubled commas made single.  Returns what follows
+ * its comma.
+ */
+const char *keyval_next(const char *text, char *element);
+
+/*
  * Parses `text` into an object of strings, in its order, the last of equal keys
  * winning.  A first element without '=' is the value of `implied_key`, if that
  * is not NULL.  Returns NULL and fills `message` if the text is malformed.

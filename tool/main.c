@@ -4,7 +4,7 @@
  *
  * Called by the name qemu-img it is the same program with qemu-img's defaults:
  * formats of backing files are probed, and convert does not wait for its bytes
- * to be durable.
+ * to be durable.  Called by the name qemu-io it is the verb io.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -20,16 +20,23 @@
 /* The QEMU release whose options and outputs these are. */
 #define QEMU_LEVEL "11.1.3"
 
+/* clang-format off */
 static const struct verb *const verbs[] = {
+    &bench_verb,
     &compare_verb,
     &convert_verb,
+    &create_verb,
+    &dd_verb,
     &info_verb,
+    &io_verb,
     &map_verb,
+    &resize_verb,
 };
+/* clang-format on */
 
 static const size_t verb_count = sizeof(verbs) / sizeof(verbs[0]);
 
-static void print_version(const struct tool *tool)
+void print_version(const struct tool *tool)
 {
     if (tool->as_qemu_img)
         printf("%s version %s (byre %s)\n", tool->name, QEMU_LEVEL,
@@ -82,6 +89,8 @@ static int run(const struct tool *tool, int argc, char **argv)
     const struct verb *verb;
     int i = 1;
 
+    if (strcmp(tool->name, "qemu-io") == 0)
+        return io_verb.run(tool, argc, argv);
     while (i < argc && trace_words(argv[i]) > 0)
         i += trace_words(argv[i]);
     if (i >= argc) {
@@ -131,6 +140,8 @@ int main(int argc, char **argv)
 
     if (strcmp(slash != NULL ? slash + 1 : path, "qemu-img") == 0)
         tool = (struct tool){ .name = "qemu-img", .as_qemu_img = true };
+    if (strcmp(slash != NULL ? slash + 1 : path, "qemu-io") == 0)
+        tool = (struct tool){ .name = "qemu-io", .as_qemu_img = true };
     keep_standard_descriptors();
     /* A reader that goes away is an error to tell of, not a silent end. */
     signal(SIGPIPE, SIG_IGN);

@@ -187,6 +187,15 @@ bool output_is_json(const struct tool *tool, const char *argument,
     return false;
 }
 
+bool job_options_take(struct job_options *options, int id)
+{
+    if (id == 'p')
+        options->progress = true;
+    else if (id == 'q')
+        options->quiet = true;
+    return id == 'p' || id == 'q';
+}
+
 bool cache_mode_parse(const char *text, uint32_t *ret_flags)
 {
     static const struct {
@@ -204,5 +213,15 @@ bool cache_mode_parse(const char *text, uint32_t *ret_flags)
             return true;
         }
     }
+    return false;
+}
+
+bool source_cache_take(const struct tool *tool, const char *text)
+{
+    uint32_t flags;
+
+    if (cache_mode_parse(text, &flags))
+        return true;
+    report(tool, "Invalid source cache option: %s", text);
     return false;
 }

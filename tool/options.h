@@ -59,18 +59,24 @@ struct image_options {
 
 /* The rows of the options that image_options_take() knows, except -f. */
 /* clang-format off */
-#define IMAGE_OPTION_SPECS                                                     \
-    { OPTION_IMAGE_OPTS, "image-opts", NULL,                                   \
-      "FILE is a list of options: driver=qcow2,file.filename=NAME" },          \
+#define SECRET_OPTION_SPECS                                                    \
     { OPTION_OBJECT, "object", "OBJDEF",                                       \
       "a secret: secret,id=ID,file=NAME or secret,id=ID,data=TEXT" },          \
     { OPTION_PASSPHRASE_FILE, "passphrase-file", "NAME",                       \
-      "all bytes of this file are the passphrase of images" },                 \
-    { OPTION_PROBE_BACKING, "probe-backing", NULL,                             \
-      "guess the format of a backing file that records none" },                \
+      "all bytes of this file are the passphrase of images" }
+#define SHARE_OPTION_SPEC                                                      \
     { 'U', "force-share", NULL,                                                \
-      "open even while another program writes to the image" },                 \
-    { 'h', "help", NULL, "show this help" }
+      "open even while another program writes to the image" }
+#define HELP_OPTION_SPEC { 'h', "help", NULL, "show this help" }
+/* Of verbs that write to the image: those do not share it. */
+#define WRITTEN_IMAGE_OPTION_SPECS                                             \
+    { OPTION_IMAGE_OPTS, "image-opts", NULL,                                   \
+      "FILE is a list of options: driver=qcow2,file.filename=NAME" },          \
+    SECRET_OPTION_SPECS,                                                       \
+    { OPTION_PROBE_BACKING, "probe-backing", NULL,                             \
+      "guess the format of a backing file that records none" }
+#define IMAGE_OPTION_SPECS                                                     \
+    WRITTEN_IMAGE_OPTION_SPECS, SHARE_OPTION_SPEC, HELP_OPTION_SPEC
 /* clang-format on */
 
 /* Fresh options with the defaults of the name the program runs under. */
@@ -99,6 +105,22 @@ enum image_option image_options_take(struct image_options *options,
 bool output_is_json(const struct tool *tool, const char *argument,
                     bool *ret_json);
 
+/* ---- What long work takes about its output ---- */
+
+struct job_options {
+    bool progress; /* -p */
+    bool quiet;    /* -q */
+};
+
+/* clang-format off */
+#define JOB_OPTION_SPECS                                                       \
+    { 'p', "progress", NULL, "show progress" },                                \
+    { 'q', "quiet", NULL, "print nothing but errors" }
+/* clang-format on */
+
+/* Takes -p or -q.  Returns whether the option was one of them. */
+bool job_options_take(struct job_options *options, int id);
+
 /* ---- Cache modes ---- */
 
 #define CACHE_DIRECT  0x1u /* past the page cache */
@@ -106,5 +128,11 @@ bool output_is_json(const struct tool *tool, const char *argument,
 
 /* The flags of a mode as -t and -T name it.  Returns false if there is none. */
 bool cache_mode_parse(const char *text, uint32_t *ret_flags);
+
+/*
+ * Takes the mode of images that are read, which has no effect.  Returns false
+ * after a message if there is no such mode.
+ */
+bool source_cache_take(const struct tool *tool, const char *text);
 
 #endif /* TOOL_OPTIONS_H */

@@ -59,18 +59,22 @@ static void show_if_moved(struct watch *watch)
     show(watch->stream, percent, '\r');
 }
 
-/* The first request lets the job clean up; the second does not wait for it. */
-static void cancel(struct watch *watch, int signal_number)
+void end_by_signal(int signal_number)
 {
     sigset_t only;
 
-    if (watch->canceled) {
-        signal(signal_number, SIG_DFL);
-        sigemptyset(&only);
-        sigaddset(&only, signal_number);
-        pthread_sigmask(SIG_UNBLOCK, &only, NULL);
-        raise(signal_number);
-    }
+    signal(signal_number, SIG_DFL);
+    sigemptyset(&only);
+    sigaddset(&only, signal_number);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+    raise(signal_number);
+}
+
+/* The first request lets the job clean up; the second does not wait for it. */
+static void cancel(struct watch *watch, int signal_number)
+{
+    if (watch->canceled)
+        end_by_signal(signal_number);
     watch->canceled = true;
     byre_job_cancel(watch->job);
 }
@@ -107,13 +111,11 @@ static bool is_ignored(int signal_number)
            action.sa_handler == SIG_IGN;
 }
 
-static void choose_signals(sigset_t *ret_signals)
+void ending_signals(sigset_t *ret_signals)
 {
     static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
 
     sigemptyset(ret_signals);
-    sigaddset(ret_signals, SIGUSR1);
-    sigaddset(ret_signals, SIGNAL_ENDED);
     for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
         if (!is_ignored(ending[i]))
             sigaddset(ret_signals, ending[i]);
@@ -126,7 +128,9 @@ int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
     bool watched;
     int r;
 
-    choose_signals(&watch.signals);
+    ending_signals(&watch.signals);
+    sigaddset(&watch.signals, SIGUSR1);
+    sigaddset(&watch.signals, SIGNAL_ENDED);
     pthread_sigmask(SIG_BLOCK, &watch.signals, &before);
     if (stream != NULL)
         show(stream, 0, '\r');

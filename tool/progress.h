@@ -10,6 +10,7 @@
 #ifndef TOOL_PROGRESS_H
 #define TOOL_PROGRESS_H
 
+#include <signal.h>
 #include <stdio.h>
 
 #include <byre.h>
@@ -25,6 +26,15 @@ void progress_prepare(void);
  * The caller ends the line with progress_end().
  */
 int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err);
+
+/*
+ * The signals that end the program: SIGINT, SIGTERM and SIGHUP, without those
+ * that whoever started it wants ignored.
+ */
+void ending_signals(sigset_t *ret_signals);
+
+/* Ends the program as the signal does by itself. */
+void end_by_signal(int signal_number);
 
 /* Ends the line of progress on `stream`; NULL is allowed. */
 void progress_end(FILE *stream);

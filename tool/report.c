@@ -3,6 +3,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <byre.h>
 
@@ -23,6 +25,29 @@ static void report_line(const struct tool *tool, const char *format,
     /* Where both lead to one place, the message comes behind its cause. */
     fflush(stdout);
     fprintf(stderr, "%s: %s\n", tool->name, line);
+}
+
+void print_plain(const char *text)
+{
+    char *plain = strdup(text);
+
+    if (plain == NULL)
+        return;
+    byre_text_make_plain(plain);
+    fputs(plain, stdout);
+    free(plain);
+}
+
+void print_line(FILE *stream, const char *format, ...)
+{
+    char line[MOST_LINE_BYTES];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    byre_text_make_plain(line);
+    fprintf(stream, "%s\n", line);
 }
 
 void report(const struct tool *tool, const char *format, ...)

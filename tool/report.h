@@ -7,12 +7,23 @@
 #define TOOL_REPORT_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 /* How the program was called; every verb gets it. */
 struct tool {
     const char *name; /* "byre" or "qemu-img" */
     bool as_qemu_img; /* its defaults are those of qemu-img */
 };
+
+/* Prints `text` on stdout, less what would control a terminal. */
+void print_plain(const char *text);
+
+/*
+ * Prints one line on the stream, less what would control a terminal.  What is
+ * longer than a message can be is cut off.
+ */
+void print_line(FILE *stream, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Prints "NAME: MESSAGE" as one line. */
 void report(const struct tool *tool, const char *format, ...)

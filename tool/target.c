@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "target.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,116 +10,6 @@
 #include <jansson.h>
 
 #include "keyval.h"
-#include "size.h"
-
-static bool take_preallocation(struct target_options *options,
-                               const struct tool *tool, const char *value)
-{
-    if (strcmp(value, "off") == 0)
-        options->preallocation = PREALLOCATION_OFF;
-    else if (strcmp(value, "falloc") == 0)
-        options->preallocation = PREALLOCATION_FALLOC;
-    else if (strcmp(value, "full") == 0)
-        options->preallocation = PREALLOCATION_FULL;
-    else {
-        report(tool,
-               "Parameter 'preallocation' takes off, falloc or full, not '%s'",
-               value);
-        return false;
-    }
-    return true;
-}
-
-static bool check_switch(const struct tool *tool, const char *key,
-                         const char *value)
-{
-    static const char *const words[] = { "on", "off", "yes",  "no",
-                                         "y",  "n",   "true", "false" };
-
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (strcmp(value, words[i]) == 0)
-            return true;
-    report(tool, "Parameter '%s' takes on or off, not '%s'", key, value);
-    return false;
-}
-
-static bool take_pair(struct target_options *options, const struct tool *tool,
-                      const char *key, const char *value)
-{
-    uint64_t size;
-
-    if (strcmp(key, "preallocation") == 0)
-        return take_preallocation(options, tool, value);
-    if (strcmp(key, "nocow") == 0)
-        return check_switch(tool, key, value);
-    /* The target always has the size of its sources, in qemu-img as here. */
-    if (strcmp(key, "size") != 0 && strcmp(key, "extent_size_hint") != 0) {
-        report(tool, "Invalid parameter '%s'", key);
-        return false;
-    }
-    if (size_parse(value, &size) == 0)
-        return true;
-    report(tool, "Parameter '%s' expects a size, not '%s'", key, value);
-    return false;
-}
-
-static bool asks_for_help(const char *argument)
-{
-    return strcmp(argument, "help") == 0 || strcmp(argument, "?") == 0;
-}
-
-bool target_options_take(struct target_options *options,
-                         const struct tool *tool, const char *argument)
-{
-    char message[KEYVAL_MESSAGE_SIZE];
-    const char *key;
-    json_t *value;
-    json_t *list;
-    bool good = true;
-
-    options->given = true;
-    if (asks_for_help(argument)) {
-        options->help = true;
-        return true;
-    }
-    list = keyval_parse(argument, NULL, message);
-    if (list == NULL) {
-        report(tool, "Invalid option list: %s", message);
-        return false;
-    }
-    json_object_foreach(list, key, value)
-    {
-        good = take_pair(options, tool, key, json_string_value(value));
-        if (!good)
-            break;
-    }
-    json_decref(list);
-    return good;
-}
-
-void target_options_print(void)
-{
-    printf("Supported raw options:\n"
-           "  extent_size_hint=<size> - taken, but has no effect\n"
-           "  nocow=<bool (on/off)>  - taken, but has no effect\n"
-           "  preallocation=<str>    - what becomes of zeroes: off (holes), "
-           "falloc, full\n"
-           "  size=<size>            - taken, but the size is that of the "
-           "sources\n");
-}
-
-bool target_format_is_raw(const struct tool *tool, const char *format)
-{
-    if (strcmp(format, "raw") == 0)
-        return true;
-    if (strcmp(format, "qcow2") == 0 || strcmp(format, "qcow") == 0)
-        report(tool,
-               "Cannot write format '%s': this version writes raw files only",
-               format);
-    else
-        report(tool, "Unknown file format '%s'", format);
-    return false;
-}
 
 /*
  * Whether a key changes only how QEMU caches, locks and discards, which is
@@ -152,64 +40,109 @@ static bool is_raw_file_pair(const char *key, const char *value)
     return strcmp(key, "file.filename") == 0 || is_tuning_key(key);
 }
 
-static char *path_from_list(const struct tool *tool, const char *text)
+/* The path that a list names whose driver is raw, or NULL after a message. */
+static char *path_from_list(const struct tool *tool, const char *text,
+                            json_t *list)
 {
-    char message[KEYVAL_MESSAGE_SIZE];
-    json_t *list = keyval_parse(text, NULL, message);
-    const char *filename;
+    const char *path =
+        json_string_value(json_object_get(list, "file.filename"));
     const char *key;
     json_t *value;
-    char *name = NULL;
+    char *copy;
 
-    if (list == NULL) {
-        report(tool, "Could not open '%s': %s", text, message);
-        return NULL;
-    }
     json_object_foreach(list, key, value)
     {
         if (!is_raw_file_pair(key, json_string_value(value))) {
             report(tool,
-                   "Could not open '%s': '%s=%s' is not supported for a "
+                   "Could not open '%s': '%s=%s' is not supported for a raw "
                    "target; use driver=raw,file.filename=NAME",
                    text, key, json_string_value(value));
-            json_decref(list);
             return NULL;
         }
     }
-    filename = json_string_value(json_object_get(list, "file.filename"));
-    if (filename != NULL)
-        name = strdup(filename);
-    else
+    if (path == NULL) {
         report(tool, "Could not open '%s': file.filename is missing", text);
-    json_decref(list);
-    return name;
+        return NULL;
+    }
+    copy = strdup(path);
+    if (copy == NULL)
+        report(tool, "out of memory");
+    return copy;
 }
 
-/* The path that a name stands for: names with a protocol are not paths. */
-static char *path_from_name(const struct tool *tool, const char *text)
+bool target_from_list(const struct tool *tool, const char *text,
+                      struct target *ret_target)
 {
-    static const char file_prefix[] = "file:";
-    const size_t length = strcspn(text, ":/");
-    char *path;
+    char message[KEYVAL_MESSAGE_SIZE];
+    json_t *list = keyval_parse(text, NULL, message);
+    const char *driver;
+    struct target target = { 0 };
 
-    if (strncmp(text, file_prefix, strlen(file_prefix)) == 0) {
-        text += strlen(file_prefix);
-    } else if (text[length] == ':') {
+    if (list == NULL) {
+        report(tool, "Could not open '%s': %s", text, message);
+        return false;
+    }
+    driver = json_string_value(json_object_get(list, "driver"));
+    if (driver != NULL && strcmp(driver, "raw") == 0) {
+        target.format = "raw";
+        target.name = path_from_list(tool, text, list);
+    } else {
+        target.name = keyval_to_json_name(text, message);
+        if (target.name == NULL)
+            report(tool, "Could not open '%s': %s", text, message);
+    }
+    json_decref(list);
+    if (target.name != NULL)
+        *ret_target = target;
+    return target.name != NULL;
+}
+
+void target_done(struct target *target)
+{
+    free(target->name);
+    *target = (struct target){ 0 };
+}
+
+/* Takes the prefix off the name, if it is there. */
+static const char *without_prefix(const char *name, const char *prefix)
+{
+    const size_t length = strlen(prefix);
+
+    return strncmp(name, prefix, length) == 0 ? name + length : name;
+}
+
+char *target_path(const struct tool *tool, const char *text)
+{
+    const char *name = without_prefix(text, "zeroinit:");
+    const char *path = without_prefix(name, "file:");
+    bool has_colon;
+    size_t size;
+    char *copy;
+
+    if (strncmp(name, "json:", strlen("json:")) == 0) {
+        report(tool,
+               "Could not open '%s': a target is a path; json: names are for "
+               "images that are read",
+               text);
+        return NULL;
+    }
+    /* What has a protocol is no path. */
+    if (path == name && name[strcspn(name, ":/")] == ':') {
         report(tool,
                "Could not open '%s': a target is a path; write ./%s if it is "
                "one",
-               text, text);
+               text, name);
         return NULL;
     }
-    path = strdup(text);
-    if (path == NULL)
+    /* Behind "file:" a colon is nothing but a letter; it shall stay so. */
+    has_colon = path[strcspn(path, ":/")] == ':';
+    size = strlen(path) + sizeof("./");
+    copy = malloc(size);
+    if (copy == NULL)
         report(tool, "out of memory");
-    return path;
-}
-
-char *target_path(const struct tool *tool, const char *text, bool is_list)
-{
-    return is_list ? path_from_list(tool, text) : path_from_name(tool, text);
+    else
+        snprintf(copy, size, "%s%s", has_colon ? "./" : "", path);
+    return copy;
 }
 
 bool target_exists(const char *name)
@@ -219,39 +152,20 @@ bool target_exists(const char *name)
     return lstat(name, &file) == 0;
 }
 
-/* Returns 0 or an errno. */
-static int reserve(int fd, bool sync)
+bool target_is_device(const char *name)
 {
     struct stat file;
-    int failure;
 
-    if (fstat(fd, &file) < 0)
-        return errno;
-    if (!S_ISREG(file.st_mode) || file.st_size == 0)
-        return 0;
-    failure = posix_fallocate(fd, 0, file.st_size);
-    if (failure == 0 && sync && fsync(fd) < 0)
-        failure = errno;
-    return failure;
+    return stat(name, &file) == 0 && !S_ISREG(file.st_mode);
 }
 
-bool target_reserve(const struct tool *tool, const char *name,
-                    const struct reservation *reservation)
+bool target_is_same_file(const char *name, const char *other)
 {
-    const int fd = open(name, O_RDWR | O_CLOEXEC);
-    int failure = fd < 0 ? errno : reserve(fd, reservation->sync);
+    struct stat first;
+    struct stat second;
 
-    if (failure != 0) {
-        report(tool, "Could not reserve the space of '%s': %s", name,
-               strerror(failure));
-        if (!reservation->existed)
-            unlink(name);
-        else if (fd >= 0 && ftruncate(fd, 0) < 0)
-            report(tool, "Could not empty '%s': %s", name, strerror(errno));
-    }
-    if (fd >= 0)
-        close(fd);
-    return failure == 0;
+    return stat(name, &first) == 0 && stat(other, &second) == 0 &&
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 bool target_is_stdout(const char *name)

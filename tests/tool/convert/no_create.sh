@@ -25,7 +25,6 @@ byre convert -n --target-image-opts d.qcow2 \
 head -c 256k target | cmp - d.raw && echo the disk
 byre convert -n --target-image-opts d.qcow2 driver=raw,file.filename=target,nosuch=1
 byre convert -n --target-image-opts d.qcow2 driver=raw,file.filename=target,backing.discard=unmap
-byre convert -n --target-image-opts d.qcow2 driver=qcow2,file.filename=target
 byre convert -n --target-image-opts d.qcow2 driver=raw
 byre convert -n --target-image-opts d.qcow2 target
 byre convert --target-image-opts d.qcow2 driver=raw,file.filename=target

@@ -1,0 +1,18 @@
+# Without this the new overlay could read otherwise than the old one, or hold what
+# its backing file has.
+. "$TOOLS/functions.sh"
+make_overlay
+to() {
+    byre convert -O qcow2 "$@"
+    qemu-img info t | grep ^backing
+    qemu-img compare o.qcow2 t
+    qemu-img check -q t || echo "(check $?)"
+    qemu-img map --output=json t | grep -c '"depth": 0, "present": true'
+    rm -f t
+}
+to -B base.raw -F raw o.qcow2 t
+to -b base.raw -F raw o.qcow2 t
+to -o backing_file=base.raw,backing_fmt=raw o.qcow2 t
+to -B base.raw -F raw -o backing_file=gone o.qcow2 t
+qemu-img create -q -f qcow2 -b base.raw -F raw t
+to -n -B base.raw -F raw o.qcow2 t
