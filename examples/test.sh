@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: MIT
 #
 # Without this test the examples, which the README quotes, could stop working:
-# both must give the same bytes as qemu-img for each version of the format.
+# the readers must give the same bytes as qemu-img for each version of the
+# format, and what the writers make must hold what they wrote.
 #
-#     test.sh READ_DISK VMM_BLOCK
+#     test.sh READ_DISK VMM_BLOCK WRITE_DISK MEMORY_DISK
 set -u
 
 read_disk=$(realpath "$1")
 vmm_block=$(realpath "$2")
+write_disk=$(realpath "$3")
+memory_disk=$(realpath "$4")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch" || exit 1
@@ -98,10 +101,28 @@ check_overlay() {
     report $? "vmm_block: an image that names a backing file is refused"
 }
 
-echo 1..16
+check_writing() {
+    "$write_disk" made.img >out && grep -qx "kept, whatever happens next" out
+    report $? "write_disk: what was written is read back"
+    "$write_disk" no-such-folder/made.img >out 2>message
+    [ $? -eq 1 ] && [ ! -s out ] && [ "$(wc -l <message)" -eq 1 ]
+    report $? "write_disk: a missing folder is one line and exit code 1"
+    "$memory_disk" >out && awk '{ exit !($1 == 2 ^ 40 && $6 < 2 ^ 22) }' out
+    report $? "memory_disk: a large disk takes little memory"
+}
+
+# QEMU finds the bytes where they were written, and no fault.
+check_written() {
+    qemu-io -r -f qcow2 -c 'read -v 1234560 32' made.img >out &&
+        grep -q 'kept..wha' out && qemu-img check -q made.img
+    report $? "write_disk: QEMU reads it"
+}
+
+echo 1..20
 make_disk
 check_raw
 check_missing_file
+check_writing
 if command -v qemu-img >/dev/null && command -v qemu-io >/dev/null; then
     check_image v1 normal
     check_image v1-compressed compressed
@@ -109,9 +130,11 @@ if command -v qemu-img >/dev/null && command -v qemu-io >/dev/null; then
     check_image v3 normal
     check_image v3-compressed compressed
     check_overlay
+    check_written
 else
     for name in v1 v1-compressed v2 v3 v3-compressed v3-overlay; do
         skip "read_disk: $name" "qemu-img is not installed"
         skip "vmm_block: $name" "qemu-img is not installed"
     done
+    skip "write_disk: QEMU reads it" "qemu-img is not installed"
 fi

@@ -41,8 +41,8 @@ show truncate -s ${disk_mib}M disk.raw
 show mke2fs -q -t ext4 -d files disk.raw
 rm -rf files
 
-say "The same disk as a compressed QCOW2 image (byre cannot write yet)"
-show qemu-img convert -c -f raw -O qcow2 disk.raw disk.qcow2
+say "The same disk as a compressed QCOW2 image"
+show "$byre" convert -p -c -f raw -O qcow2 disk.raw disk.qcow2
 
 say "What is in the image?"
 show "$byre" info disk.qcow2
@@ -60,6 +60,11 @@ show cmp disk.raw back.raw
 show e2fsck -fn back.raw
 show "$byre" compare disk.qcow2 disk.raw
 
+say "A disk of a terabyte on top of it, a little of it written"
+show "$byre" create -f qcow2 -b disk.qcow2 -F qcow2 overlay.qcow2 1T
+show "$byre" io -c 'write -P 0x42 700G 1M' -c 'read -P 0x42 700G 1M' overlay.qcow2
+show ls -sh overlay.qcow2
+
 cat <<END
 
 The disk came back byte for byte.  Everything is in demo/; try next
@@ -69,5 +74,5 @@ The disk came back byte for byte.  Everything is in demo/; try next
   ${byre#"$top/"} --help
   make test
 
-or give it an image of your own: every QCOW image can be read.
+or give it an image of your own: every QCOW image can be read, and written.
 END
