@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include "image_kind.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "disk_model.h"
+#include "store/store.h"
+
+#define KIB        UINT64_C(1024)
+#define LAZY       BYRE_CREATE_LAZY_REFCOUNTS
+#define EXTENDED   BYRE_CREATE_EXTENDED_L2
+#define AES        BYRE_ENCRYPTION_AES
+#define LUKS       BYRE_ENCRYPTION_LUKS
+#define RAW        BYRE_CREATE_DATA_FILE_RAW
+#define METADATA   BYRE_PREALLOCATION_METADATA
+#define FULL       BYRE_PREALLOCATION_FULL
+#define DATA_FILE  KIND_DATA_FILE
+#define SNAPSHOT   KIND_SNAPSHOT
+#define HAND_V1    KIND_HAND_V1
+#define NO_ZEROES  KIND_MAKES_NO_ZEROES
+#define DISK_UNITS 64
+
+/* The head of an entry: a name, flags, version, cluster and unit. */
+#define KIND(name_, flags_, version_, cluster_, unit_)                         \
+    .name = (name_), .flags = (flags_), .version = (version_),                 \
+    .cluster_bytes = (cluster_), .unit_bytes = (unit_),                        \
+    .disk_units = DISK_UNITS
+
+/* Two snapshots over data, zeroes, a gap and compressed clusters. */
+#define SNAPSHOT_RECIPE(options, size, cluster)                                \
+    "qemu-img create -q -f qcow2 -o " options " $I " size " && "               \
+    "qemu-io -f qcow2 -c 'write -q -P 1 0 " cluster "' "                       \
+    "-c 'write -q -P 2 " cluster " " cluster "' $I && "                        \
+    "qemu-img snapshot -c one $I && "                                          \
+    "qemu-io -f qcow2 -c 'write -q -P 3 512 1024' $I && "                      \
+    "qemu-img snapshot -c two $I && "                                          \
+    "qemu-io -f qcow2 -c 'write -q -P 4 0 " cluster "' $I"
+
+const struct image_kind image_kinds[] = {
+    { KIND("v3-512", 0, 3, 512, 640) },
+    { KIND("v3-4k", 0, 3, 4 * KIB, 1536) },
+    { KIND("v3-64k", 0, 3, 64 * KIB, 24 * KIB) },
+    { KIND("v3-2m", 0, 3, 2048 * KIB, 256 * KIB) },
+    { KIND("v2-512", NO_ZEROES, 2, 512, 640) },
+    { KIND("v2-4k", NO_ZEROES, 2, 4 * KIB, 1500) },
+    { KIND("v2-64k", NO_ZEROES, 2, 64 * KIB, 20 * KIB) },
+    { KIND("v1-4k", NO_ZEROES, 1, 4 * KIB, 1536), .format = "qcow" },
+    { KIND("v1-512-base", NO_ZEROES, 1, 512, 640), .format = "qcow",
+      .base_bytes = 30000 },
+    { KIND("v1-4k-base", NO_ZEROES | HAND_V1, 1, 4 * KIB, 1536),
+      .format = "qcow", .base_bytes = 50000 },
+    { KIND("v1-4k-aes", NO_ZEROES, 1, 4 * KIB, 1536), .format = "qcow",
+      .encryption = AES },
+    { KIND("extended-16k", 0, 3, 16 * KIB, 6 * KIB), .create_flags = EXTENDED },
+    { KIND("extended-64k", 0, 3, 64 * KIB, 15 * KIB),
+      .create_flags = EXTENDED },
+    { KIND("extended-16k-base", 0, 3, 16 * KIB, 6000), .create_flags = EXTENDED,
+      .base_bytes = 300000 },
+    { KIND("extended-16k-prealloc", 0, 3, 16 * KIB, 6 * KIB),
+      .create_flags = EXTENDED, .preallocation = METADATA },
+    { KIND("width-1", 0, 3, 4 * KIB, 1536), .refcount_bits = 1 },
+    { KIND("width-2", 0, 3, 512, 512), .refcount_bits = 2 },
+    { KIND("width-4", 0, 3, 4 * KIB, 1536), .refcount_bits = 4 },
+    { KIND("width-8", 0, 3, 512, 640), .refcount_bits = 8 },
+    { KIND("width-32", 0, 3, 4 * KIB, 1536), .refcount_bits = 32 },
+    { KIND("width-64", 0, 3, 512, 640), .refcount_bits = 64 },
+    { KIND("lazy-4k", 0, 3, 4 * KIB, 1536), .create_flags = LAZY },
+    { KIND("lazy-64k", 0, 3, 64 * KIB, 24 * KIB), .create_flags = LAZY },
+    { KIND("zstd-64k", 0, 3, 64 * KIB, 24 * KIB), .compression_type = "zstd" },
+    { KIND("data-4k", DATA_FILE, 3, 4 * KIB, 1536) },
+    { KIND("data-64k", DATA_FILE, 3, 64 * KIB, 24 * KIB) },
+    { KIND("data-raw-4k", DATA_FILE, 3, 4 * KIB, 1536), .create_flags = RAW },
+    { KIND("data-raw-64k", DATA_FILE, 3, 64 * KIB, 24 * KIB),
+      .create_flags = RAW },
+    { KIND("data-extended", DATA_FILE, 3, 16 * KIB, 6 * KIB),
+      .create_flags = EXTENDED },
+    { KIND("aes-4k", 0, 3, 4 * KIB, 1536), .encryption = AES },
+    { KIND("aes-v2-64k", NO_ZEROES, 2, 64 * KIB, 24 * KIB), .encryption = AES },
+    { KIND("luks-4k", 0, 3, 4 * KIB, 1536), .encryption = LUKS },
+    { KIND("luks-64k", 0, 3, 64 * KIB, 24 * KIB), .encryption = LUKS },
+    { KIND("luks-data-4k", DATA_FILE, 3, 4 * KIB, 1536), .encryption = LUKS },
+    { KIND("overlay-short-4k", 0, 3, 4 * KIB, 1536), .base_bytes = 51000 },
+    { KIND("overlay-long-4k", 0, 3, 4 * KIB, 1536), .base_bytes = 300000 },
+    { KIND("overlay-long-512", 0, 3, 512, 640), .base_bytes = 80000 },
+    { KIND("overlay-64k", 0, 3, 64 * KIB, 24 * KIB), .base_bytes = 1000 * KIB },
+    { KIND("overlay-v2-4k", NO_ZEROES, 2, 4 * KIB, 1536), .base_bytes = 51000 },
+    { KIND("overlay-luks", 0, 3, 4 * KIB, 1536), .base_bytes = 51000,
+      .encryption = LUKS },
+    { KIND("prealloc-4k", 0, 3, 4 * KIB, 1536), .preallocation = METADATA },
+    { KIND("prealloc-full-64k", 0, 3, 64 * KIB, 24 * KIB),
+      .preallocation = FULL },
+    { KIND("prealloc-v2-4k", NO_ZEROES, 2, 4 * KIB, 1536),
+      .preallocation = METADATA },
+    { KIND("snapshot-512", SNAPSHOT, 3, 512, 640),
+      .recipe = SNAPSHOT_RECIPE("cluster_size=512", "40k", "5k") },
+    { KIND("snapshot-4k", SNAPSHOT, 3, 4 * KIB, 1536),
+      .recipe = SNAPSHOT_RECIPE("cluster_size=4k", "96k", "24k") },
+    { KIND("snapshot-64k", SNAPSHOT, 3, 64 * KIB, 24 * KIB),
+      .recipe = SNAPSHOT_RECIPE("cluster_size=64k", "1536k", "128k") },
+    { KIND("snapshot-v2-4k", SNAPSHOT | NO_ZEROES, 2, 4 * KIB, 1536),
+      .recipe = SNAPSHOT_RECIPE("cluster_size=4k,compat=0.10", "96k", "24k") },
+    { KIND("snapshot-extended", SNAPSHOT, 3, 16 * KIB, 6 * KIB),
+      .recipe =
+          SNAPSHOT_RECIPE("cluster_size=16k,extended_l2=on", "384k", "40k") },
+    { KIND("snapshot-lazy", SNAPSHOT, 3, 4 * KIB, 1536),
+      .recipe =
+          SNAPSHOT_RECIPE("cluster_size=4k,lazy_refcounts=on", "96k", "24k") },
+    { KIND("snapshot-width-2", SNAPSHOT, 3, 4 * KIB, 1536),
+      .recipe =
+          SNAPSHOT_RECIPE("cluster_size=4k,refcount_bits=2", "96k", "24k") },
+    { KIND("compressed-4k", 0, 3, 4 * KIB, 1536),
+      .recipe = "qemu-img create -q -f qcow2 -o cluster_size=4k $I 96k && "
+                "qemu-io -f qcow2 -c 'write -q -c -P 1 0 4k' "
+                "-c 'write -q -c -P 2 4k 4k' -c 'write -q -c -P 3 8k 4k' "
+                "-c 'write -q -c -P 4 12k 4k' -c 'write -q -c -P 5 32k 4k' "
+                "$I" },
+};
+
+const size_t image_kind_count = sizeof(image_kinds) / sizeof(image_kinds[0]);
+
+const struct image_kind *image_kind_find(const char *name)
+{
+    for (size_t i = 0; i < image_kind_count; i++)
+        if (strcmp(image_kinds[i].name, name) == 0)
+            return &image_kinds[i];
+    return NULL;
+}
+
+size_t image_kind_stores(const struct image_kind *kind)
+{
+    size_t stores = 1;
+
+    stores += (kind->flags & KIND_DATA_FILE) != 0;
+    stores += kind->base_bytes > 0;
+    return stores;
+}
+
+void image_kind_base(const struct image_kind *kind, uint8_t *bytes)
+{
+    disk_pattern(0xba5e, 0, bytes, kind->base_bytes);
+}
+
+/* ---- Creating ---- */
+
+#define V1_NAME "base.raw"
+
+/* An overlay with clusters that QEMU makes none of. */
+static int create_v1_by_hand(const struct image_kind *kind,
+                             struct byre_store *store, struct byre_error *err)
+{
+    uint8_t bytes[512] = { 'Q', 'F', 'I', 0xfb };
+
+    bytes[7] = 1;
+    be64_put(bytes + 8, 48);
+    be32_put(bytes + 16, sizeof(V1_NAME) - 1);
+    be64_put(bytes + 24, image_kind_disk(kind));
+    bytes[32] = 12;
+    bytes[33] = 6;
+    be64_put(bytes + 40, 56);
+    for (size_t i = 0; i < sizeof(V1_NAME) - 1; i++)
+        bytes[48 + i] = (uint8_t)V1_NAME[i];
+    if (store_write(store, 0, bytes, sizeof(bytes), err) < 0)
+        return -1;
+    return store_flush(store, err);
+}
+
+int image_create(const struct image_kind *kind,
+                 struct byre_store *const *stores, struct byre_error *err)
+{
+    struct byre_create_options opts = BYRE_CREATE_OPTIONS_INIT;
+
+    if ((kind->flags & KIND_HAND_V1) != 0)
+        return create_v1_by_hand(kind, stores[0], err);
+    opts.flags = kind->create_flags;
+    opts.format = kind->format;
+    opts.virtual_size_bytes = image_kind_disk(kind);
+    opts.preallocation = kind->preallocation;
+    opts.encryption = kind->encryption;
+    if (kind->version > 1) {
+        opts.version = kind->version;
+        opts.cluster_size_bytes = kind->cluster_bytes;
+        opts.refcount_bits = kind->refcount_bits;
+        opts.compression_type = kind->compression_type;
+    }
+    if (kind->encryption != BYRE_ENCRYPTION_NONE) {
+        opts.passphrase = IMAGE_PASSPHRASE;
+        opts.passphrase_bytes = sizeof(IMAGE_PASSPHRASE) - 1;
+    }
+    if (kind->encryption == BYRE_ENCRYPTION_LUKS) {
+        opts.iter_time_msec = 1;
+        opts.seed = 1;
+    }
+    if (kind->base_bytes > 0) {
+        opts.flags |= BYRE_CREATE_BACKING_UNCHECKED;
+        opts.backing_name = "base.raw";
+        opts.backing_format = "raw";
+    }
+    if ((kind->flags & KIND_DATA_FILE) != 0) {
+        opts.data_file = "data.raw";
+        opts.data_store = stores[1];
+    }
+    return byre_create_store(stores[0], &opts, err);
+}
+
+/* ---- Opening ---- */
+
+static int get_secret(void *user, const char *secret_id, const char *image_name,
+                      void *buf, size_t capacity, size_t *ret_length,
+                      struct byre_error *err)
+{
+    const size_t length = sizeof(IMAGE_PASSPHRASE) - 1;
+
+    (void)user, (void)secret_id, (void)image_name, (void)err;
+    if (capacity < length)
+        return BYRE_E_LIMIT;
+    for (size_t i = 0; i < length; i++)
+        ((uint8_t *)buf)[i] = (uint8_t)IMAGE_PASSPHRASE[i];
+    *ret_length = length;
+    return BYRE_OK;
+}
+
+static int open_base(const struct image_kind *kind,
+                     struct byre_store *const *stores, struct byre **ret_base,
+                     struct byre_error *err)
+{
+    struct byre_open_options opts = BYRE_OPEN_OPTIONS_INIT;
+
+    opts.format = "raw";
+    return byre_open_store(stores[image_kind_stores(kind) - 1], "base", &opts,
+                           ret_base, err);
+}
+
+int image_open(const struct image_kind *kind, struct byre_store *const *stores,
+               const struct image_options *options, struct image *ret_image,
+               struct byre_error *err)
+{
+    struct byre_open_options opts = BYRE_OPEN_OPTIONS_INIT;
+    struct image image = { .disk = NULL };
+    int r = BYRE_OK;
+
+    if (kind->base_bytes > 0)
+        r = open_base(kind, stores, &image.base, err);
+    if (r < 0)
+        return r;
+
+    opts.flags = options->flags;
+    opts.format = kind->format != NULL ? kind->format : "qcow2";
+    opts.snapshot = options->snapshot;
+    opts.get_secret = get_secret;
+    opts.table_cache_bytes = options->cache_bytes;
+    opts.refcount_cache_bytes = options->cache_bytes;
+    opts.backing = image.base;
+    if ((kind->flags & KIND_DATA_FILE) != 0)
+        opts.data_store = stores[1];
+    r = byre_open_store(stores[0], "image", &opts, &image.disk, err);
+    if (r < 0) {
+        byre_close(image.base, NULL);
+        return r;
+    }
+    *ret_image = image;
+    return BYRE_OK;
+}
+
+int image_close(struct image *image, struct byre_error *err)
+{
+    const int r = byre_close(image->disk, err);
+
+    byre_close(image->base, NULL);
+    *image = (struct image){ .disk = NULL };
+    return r;
+}

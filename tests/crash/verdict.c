@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "verdict.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "strict.h"
+
+/* ---- Counting ---- */
+
+static int check_report(const struct strict_report *report, const char *when,
+                        struct byre_error *err)
+{
+    if (report->structural > 0)
+        return fail(err, BYRE_E_CORRUPT, "%s: %s", when, report->first);
+    if (report->marked_corrupt)
+        return fail(err, BYRE_E_CORRUPT, "%s: marked corrupt", when);
+    if (!report->dirty && report->corruptions > 0)
+        return fail(err, BYRE_E_CORRUPT, "%s: %s", when, report->first);
+    if (!report->dirty && report->missing_copied > 0)
+        return fail(err, BYRE_E_CORRUPT, "%s: %llu COPIED flags are missing",
+                    when, (unsigned long long)report->missing_copied);
+    return BYRE_OK;
+}
+
+/* Leaks at worst, or not even these. */
+static int check_closed(struct byre_store *store, bool leaks_allowed,
+                        const char *when, struct byre_error *err)
+{
+    struct strict_report report;
+    int r;
+
+    strict_check_store(store, &report);
+    r = check_report(&report, when, err);
+    if (r < 0)
+        return r;
+    if (report.dirty)
+        return fail(err, BYRE_E_CORRUPT, "%s: still dirty", when);
+    if (leaks_allowed || report.leaks + report.leaks_past_end == 0)
+        return BYRE_OK;
+    return fail(err, BYRE_E_CORRUPT, "%s: %llu leaks (%s), %llu past the end",
+                when, (unsigned long long)report.leaks, report.first_leak,
+                (unsigned long long)report.leaks_past_end);
+}
+
+/* ---- Content ---- */
+
+int verdict_content(const struct runner *runner, uint64_t cut,
+                    const uint8_t *bytes, uint64_t length,
+                    struct byre_error *err)
+{
+    for (uint64_t i = 0; i < length / MODEL_SECTOR; i++)
+        if (!disk_model_allows(&runner->model, cut, i,
+                               bytes + i * MODEL_SECTOR))
+            return fail(err, BYRE_E_CORRUPT,
+                        "sector %llu of %llu holds what it must not "
+                        "(%02x %02x %02x %02x)",
+                        (unsigned long long)i,
+                        (unsigned long long)(length / MODEL_SECTOR),
+                        bytes[i * MODEL_SECTOR], bytes[i * MODEL_SECTOR + 1],
+                        bytes[i * MODEL_SECTOR + 2],
+                        bytes[i * MODEL_SECTOR + 3]);
+    return BYRE_OK;
+}
+
+static int read_all(struct byre *disk, uint8_t **ret_bytes,
+                    uint64_t *ret_length, struct byre_error *err)
+{
+    struct byre_info info = BYRE_INFO_INIT;
+    uint8_t *bytes;
+    int r = byre_get_info(disk, &info, err);
+
+    if (r < 0)
+        return r;
+    bytes = malloc((size_t)info.virtual_size_bytes + 1);
+    if (bytes == NULL)
+        abort();
+    r = byre_read(disk, 0, bytes, (size_t)info.virtual_size_bytes, err);
+    if (r < 0) {
+        free(bytes);
+        return r;
+    }
+    *ret_bytes = bytes;
+    *ret_length = info.virtual_size_bytes;
+    return BYRE_OK;
+}
+
+static int check_disk(const struct runner *runner, struct byre *disk,
+                      uint64_t cut, struct byre_error *err)
+{
+    uint8_t *bytes = NULL;
+    uint64_t length = 0;
+    int r = read_all(disk, &bytes, &length, err);
+
+    if (r < 0)
+        return r;
+    if (disk_model_allows_size(&runner->model, cut, length))
+        r = verdict_content(runner, cut, bytes, length, err);
+    else
+        r = fail(err, BYRE_E_CORRUPT, "a disk of %llu bytes",
+                 (unsigned long long)length);
+    free(bytes);
+    return r;
+}
+
+static int check_snapshot(const struct runner *runner,
+                          struct byre_store *const *stores,
+                          struct byre_error *err)
+{
+    const struct image_options options = { .snapshot = "one" };
+    struct image image = { .disk = NULL };
+    uint8_t *bytes = NULL;
+    uint64_t length = 0;
+    int r = image_open(runner->plan->kind, stores, &options, &image, err);
+
+    if (r == BYRE_OK)
+        r = read_all(image.disk, &bytes, &length, err);
+    if (r == BYRE_OK &&
+        (length != image_kind_disk(runner->plan->kind) ||
+         memcmp(bytes, runner->beginning->snapshot, (size_t)length) != 0))
+        r = fail(err, BYRE_E_CORRUPT, "the snapshot has changed");
+    free(bytes);
+    image_close(&image, NULL);
+    return r;
+}
+
+/* ---- Going on with the image ---- */
+
+/* A write over each third unit of the disk must not touch the others. */
+static int write_and_look(const struct runner *runner, struct byre *disk,
+                          struct byre_error *err)
+{
+    const uint64_t unit = runner->plan->kind->unit_bytes;
+    uint8_t *before = NULL, *after = NULL;
+    uint64_t length = 0;
+    int r = read_all(disk, &before, &length, err);
+
+    for (uint64_t at = 0; r == BYRE_OK && at + unit <= length; at += 3 * unit) {
+        disk_pattern(0xfeed, at, before + at, unit);
+        r = byre_write(disk, at, before + at, (size_t)unit, 0, err);
+    }
+    if (r == BYRE_OK)
+        r = read_all(disk, &after, &length, err);
+    if (r == BYRE_OK && memcmp(before, after, (size_t)length) != 0)
+        r = fail(err, BYRE_E_CORRUPT, "written on, it reads wrong");
+    free(before);
+    free(after);
+    return r;
+}
+
+/* ---- The state ---- */
+
+static int open_and_look(const struct runner *runner,
+                         struct byre_store *const *stores, uint64_t cut,
+                         unsigned flags, struct byre_error *err)
+{
+    const struct image_options options = { .flags = BYRE_OPEN_WRITE };
+    struct image image = { .disk = NULL };
+    int r = image_open(runner->plan->kind, stores, &options, &image, err);
+    int r_close;
+
+    if (r < 0) {
+        error_prefix(err, "opening");
+        return r;
+    }
+    r = check_disk(runner, image.disk, cut, err);
+    if (r == BYRE_OK && (flags & VERDICT_WRITE) != 0)
+        r = write_and_look(runner, image.disk, err);
+    r_close = image_close(&image, r == BYRE_OK ? err : NULL);
+    return r < 0 ? r : r_close;
+}
+
+int verdict_state(const struct runner *runner, struct byre_store *const *stores,
+                  uint64_t cut, unsigned flags, struct byre_error *err)
+{
+    const bool snapshot = runner->beginning->snapshot != NULL;
+    struct strict_report before;
+    bool leaks_allowed;
+    int r;
+
+    strict_check_store(stores[0], &before);
+    leaks_allowed = !before.dirty && (flags & VERDICT_NO_LEAKS) == 0;
+    r = check_report(&before, "as it was left", err);
+    if (r == BYRE_OK && (flags & VERDICT_NO_LEAKS) != 0)
+        r = check_closed(stores[0], false, "closed", err);
+    if (r == BYRE_OK)
+        r = open_and_look(runner, stores, cut, flags, err);
+    if (r == BYRE_OK && snapshot)
+        r = check_snapshot(runner, stores, err);
+    if (r == BYRE_OK)
+        r = check_closed(stores[0], leaks_allowed, "opened and closed", err);
+    return r;
+}
