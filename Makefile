@@ -49,6 +49,7 @@ fuzz:
 bench: deps
 	$(MAKE) build
 	python3 bench/convert.py --byre $(BUILD)/tool/byre
+	python3 bench/requests.py --byre $(BUILD)/tool/byre
 
 install: $(BUILD)/build.ninja
 	meson configure -Dprefix=$(PREFIX) $(BUILD)
