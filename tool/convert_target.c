@@ -28,7 +28,8 @@ static const char *contradiction(const struct convert_request *request,
     if (create->backing_name != NULL && source_count > 1)
         return "Having a backing file for the target makes no sense when "
                "concatenating multiple input images";
-    if (create->backing_name != NULL && create->backing_format == NULL)
+    if (create->backing_name != NULL && create->backing_format == NULL &&
+        !convert_has_flag(request, BYRE_CONVERT_NO_CREATE))
         return "Use of backing file requires explicit backing format";
     if (request->bitmaps && is_raw)
         return "Format driver 'raw' does not support bitmaps";

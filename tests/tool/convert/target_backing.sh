@@ -16,3 +16,7 @@ to -o backing_file=base.raw,backing_fmt=raw o.qcow2 t
 to -B base.raw -F raw -o backing_file=gone o.qcow2 t
 qemu-img create -q -f qcow2 -b base.raw -F raw t
 to -n -B base.raw -F raw o.qcow2 t
+# An existing target records the format of its backing file itself.
+qemu-img create -q -f qcow2 -b base.raw -F raw existing.qcow2
+cp base.raw copy.raw
+byre convert -n -O qcow2 -B base.raw -f raw copy.raw existing.qcow2
