@@ -74,7 +74,8 @@ static int open_engine(const struct request *request, const char *format,
     };
 
     if (strcmp(format, "raw") == 0)
-        return raw_open(request->store, ret_engine, err);
+        return raw_open(request->store, request->format == NULL, ret_engine,
+                        err);
     if (strcmp(format, "qcow") == 0)
         return qcow1_open(request->store, &limits, ret_engine, err);
     if (strcmp(format, "qcow2") == 0)

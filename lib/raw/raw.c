@@ -49,6 +49,7 @@ static bool raw_may_have_holes(struct engine *engine)
 static void raw_free(struct engine *engine)
 {
     byre_store_unref(raw_of(engine)->store);
+    pthread_mutex_destroy(&raw_of(engine)->start_lock);
     engine_done(engine);
     free(engine);
 }
@@ -68,7 +69,7 @@ static const struct engine_ops raw_ops = {
     .free = raw_free,
 };
 
-int raw_open(struct byre_store *store, struct engine **ret_engine,
+int raw_open(struct byre_store *store, bool guessed, struct engine **ret_engine,
              struct byre_error *err)
 {
     struct raw *raw;
@@ -87,6 +88,8 @@ int raw_open(struct byre_store *store, struct engine **ret_engine,
     raw->engine.format = "raw";
     raw->engine.size_bytes = align_up(size_bytes, ENGINE_SECTOR_BYTES);
     raw->store = store_ref(store);
+    raw->guessed = guessed;
+    pthread_mutex_init(&raw->start_lock, NULL);
     *ret_engine = &raw->engine;
     return BYRE_OK;
 }

@@ -2,9 +2,11 @@
 #include "raw/raw_write.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arith.h"
 #include "base/error.h"
+#include "format/header.h"
 #include "store/file.h"
 
 #define ZEROES_BYTES (UINT64_C(1) << 20)
@@ -32,6 +34,44 @@ int raw_prepare_write(struct engine *engine,
     return BYRE_OK;
 }
 
+/* What a format is guessed by: magic and version. */
+#define PROBED_BYTES 8
+
+static int check_stays_raw(struct raw *raw, uint64_t offset, const void *buf,
+                           size_t length, struct byre_error *err)
+{
+    uint8_t start[PROBED_BYTES];
+    uint32_t version;
+    int r;
+
+    r = store_read(raw->store, 0, start, sizeof(start), err);
+    if (r < 0)
+        return r;
+    memcpy(start + offset, buf,
+           (size_t)min_u64(length, sizeof(start) - offset));
+    if (!qcow_probe(start, sizeof(start), &version) || version == 0)
+        return BYRE_OK;
+    return fail(err, BYRE_E_POLICY,
+                "the disk's format was guessed to be raw, and this write would "
+                "make it look like a QCOW image; say that it is raw to allow "
+                "it");
+}
+
+/* One at a time, so that two writes cannot make up together what neither may.
+ */
+static int write_start(struct raw *raw, uint64_t offset, const void *buf,
+                       size_t length, struct byre_error *err)
+{
+    int r;
+
+    pthread_mutex_lock(&raw->start_lock);
+    r = check_stays_raw(raw, offset, buf, length, err);
+    if (r == BYRE_OK)
+        r = store_write(raw->store, offset, buf, length, err);
+    pthread_mutex_unlock(&raw->start_lock);
+    return r;
+}
+
 /* Where a byte lands is never in question, so there is nothing to wait for. */
 int raw_write(struct engine *engine, uint64_t offset, const void *buf,
               size_t length, uint32_t flags, const struct write_order *order,
@@ -50,7 +90,9 @@ int raw_write(struct engine *engine, uint64_t offset, const void *buf,
     r = check(raw, err);
     if (r < 0)
         return r;
-    return store_write(raw->store, offset, buf, length, err);
+    return raw->guessed && offset < PROBED_BYTES
+               ? write_start(raw, offset, buf, length, err)
+               : store_write(raw->store, offset, buf, length, err);
 }
 
 int raw_zero(struct engine *engine, uint64_t offset, uint64_t length,

@@ -5,6 +5,7 @@
 #ifndef BYRE_RAW_RAW_WRITE_H
 #define BYRE_RAW_RAW_WRITE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "engine/engine.h"
@@ -12,6 +13,8 @@
 struct raw {
     struct engine engine; /* first, so that the two convert */
     struct byre_store *store;
+    bool guessed; /* the format: it must stay what it looks like */
+    pthread_mutex_t start_lock; /* of writing its first bytes, if guessed */
     bool keep_space;
     atomic_bool stuck; /* a barrier has failed: only reading goes on */
 };
