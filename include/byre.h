@@ -579,7 +579,9 @@ BYRE_API int byre_flush(struct byre *img, struct byre_error *err);
  * Sets the size of the disk, a multiple of 512 bytes, durably.  A grown part
  * reads as zeroes, with `preallocation` (BYRE_PREALLOCATION_*) given space.
  * Waits for data calls to end, and holds off new ones.  When shrinking fails
- * after the new size is durable, byre_get_info() has the new size.
+ * after the new size is durable, byre_get_info() has the new size.  If it
+ * cannot be told which size the file has, the image can only be read until it
+ * is opened again.
  */
 BYRE_API int byre_resize(struct byre *img, uint64_t size_bytes, uint32_t flags,
                          uint32_t preallocation, struct byre_error *err);

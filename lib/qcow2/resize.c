@@ -26,6 +26,30 @@ static uint64_t cluster_bytes(const struct qcow2 *qcow2)
     return engine_cluster_bytes(&qcow2->engine);
 }
 
+/* ---- The header ---- */
+
+/*
+ * A write that fails may have arrived.  Which of the two headers the disk has
+ * is known when it is opened again; what was flushed until then by the other
+ * one could be lost.
+ */
+static int switch_header(struct qcow2 *qcow2, uint64_t size_bytes,
+                         uint64_t l1_offset, uint32_t l1_entries,
+                         struct byre_error *err)
+{
+    struct byre_error why = { 0 };
+    int r;
+
+    r = header_write_disk(qcow2, size_bytes, l1_offset, l1_entries, &why);
+    if (r == BYRE_OK)
+        r = writer_barrier(&qcow2->writer, &why);
+    else
+        writer_stick(&qcow2->writer, &why);
+    if (r < 0 && err != NULL)
+        *err = why;
+    return r;
+}
+
 /* ---- The L1 table ---- */
 
 /* More may be held than the table has, of a try to grow that failed. */
@@ -69,11 +93,9 @@ static int switch_l1(struct qcow2 *qcow2, const struct host_run *run,
         return r;
     }
 
-    /* A write that fails may have arrived: the new table stays. */
-    r = header_write_disk(qcow2, qcow2->header.size_bytes, run->offset, entries,
-                          err);
-    if (r == BYRE_OK)
-        r = writer_barrier(&qcow2->writer, err);
+    /* If that fails the header may point to the new table, which stays. */
+    r = switch_header(qcow2, qcow2->header.size_bytes, run->offset, entries,
+                      err);
     if (r < 0)
         return r;
 
@@ -296,13 +318,8 @@ static int fill_new_part(struct qcow2 *qcow2, uint64_t old_bytes,
 static int set_size(struct qcow2 *qcow2, uint64_t size_bytes,
                     struct byre_error *err)
 {
-    int r;
-
-    r = header_write_disk(qcow2, size_bytes, qcow2->header.l1_offset,
-                          qcow2->header.l1_entries, err);
-    if (r < 0)
-        return r;
-    return writer_barrier(&qcow2->writer, err);
+    return switch_header(qcow2, size_bytes, qcow2->header.l1_offset,
+                         qcow2->header.l1_entries, err);
 }
 
 static int grow(struct qcow2 *qcow2, uint64_t size_bytes,

@@ -126,7 +126,10 @@ def byre_sleeps(tap, folder):
               b"reopen -w\n"):
         theirs_refused(tap, folder, "byre writes on", {"info": [QEMU_IMG,
                                                         "info", IMAGE]})
-    with busy(folder, [BYRE, "io", IMAGE], IMAGE, set(), b"close\n"):
+    with byre_open(folder, [], IMAGE, WRITER) as p:
+        p.stdin.write(b"close\n")
+        p.stdin.flush()
+        wait_until(lambda: not held(os.path.join(folder, IMAGE)))
         theirs_welcome(tap, folder, "byre has closed it",
                        {"qemu-io": WRITE + [IMAGE]})
     tap.check(not held(path), "nothing is left locked")
