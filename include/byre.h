@@ -283,8 +283,8 @@ struct byre_open_options {
 
     /*
      * Instead of what the image names: its external data file, of which the
-     * image takes a reference; and the image it stands on, which stays the
-     * caller's and must stay open as long as this one.
+     * image takes a reference; and the image it stands on, open for reading,
+     * which stays the caller's and must stay open as long as this one.
      */
     struct byre_store *data_store;
     struct byre *backing;

@@ -228,6 +228,10 @@ int request_open_backing(const struct request *request, struct byre *img,
             return fail(err, BYRE_E_STATE,
                         "the backing image was opened for its description "
                         "only");
+        if (request->opts->backing->engine->writable)
+            return fail(err, BYRE_E_STATE,
+                        "the backing image is open for writing; what stands on "
+                        "it must not change");
         img->backing = request->opts->backing;
         img->backing_is_lent = true;
         return BYRE_OK;

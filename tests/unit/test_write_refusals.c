@@ -214,6 +214,26 @@ static void an_encrypted_image_takes_no_streams(void **state)
     tear_down(&f);
 }
 
+/* What an image stands on must not change under it. */
+static void nothing_stands_on_a_writable_image(void **state)
+{
+    struct byre_open_options opts = BYRE_OPEN_OPTIONS_INIT;
+    struct byre_store *store = NULL;
+    struct byre *overlay = NULL;
+    struct fixture f;
+
+    (void)state;
+    set_up(&f, BYRE_ENCRYPTION_NONE, false, BYRE_OPEN_WRITE);
+    assert_int_equal(byre_store_new_memory(pattern, MIB, &store, NULL), 0);
+    opts.format = "raw";
+    opts.backing = f.img;
+    assert_int_equal(byre_open_store(store, NULL, &opts, &overlay, NULL),
+                     BYRE_E_STATE);
+    assert_null(overlay);
+    byre_store_unref(store);
+    tear_down(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +242,7 @@ int main(void)
         cmocka_unit_test(streams_are_for_whole_vacant_clusters),
         cmocka_unit_test(a_data_file_takes_no_streams),
         cmocka_unit_test(an_encrypted_image_takes_no_streams),
+        cmocka_unit_test(nothing_stands_on_a_writable_image),
     };
 
     for (size_t i = 0; i < sizeof(pattern); i++)
