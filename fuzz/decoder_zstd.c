@@ -32,6 +32,8 @@ static int reference_accepts(const uint8_t *data, size_t size, uint8_t *output,
     ZSTD_inBuffer in = { data, size, 0 };
     ZSTD_outBuffer out = { output, output_bytes, 0 };
     ZSTD_DCtx *context = ZSTD_createDCtx();
+    unsigned long long declared = 0;
+    size_t frame_start = 0;
     size_t r = 0; /* between frames */
 
     FUZZ_ASSERT(context != NULL);
@@ -44,7 +46,17 @@ static int reference_accepts(const uint8_t *data, size_t size, uint8_t *output,
             r = 1;
             break;
         }
+        if (r == 0) {
+            declared = ZSTD_getFrameContentSize(data + in.pos, size - in.pos);
+            frame_start = out.pos;
+        }
         r = ZSTD_decompressStream(context, &out, &in);
+        /* A frame may lie about its size where this way does not look. */
+        if (r == 0 && declared < ZSTD_CONTENTSIZE_ERROR &&
+            out.pos - frame_start != declared) {
+            r = 1;
+            break;
+        }
         if (ZSTD_isError(r) || (in.pos == in_before && out.pos == out_before))
             break;
     }

@@ -137,14 +137,19 @@ def byre_sleeps(tap, folder):
 
 def byre_holds_others(tap, folder):
     """The files beside an image that is written."""
+    base = os.path.join(folder, BASE)
     with byre_open(folder, [], WITH_BASE, WRITER):
-        taken = held(os.path.join(folder, BASE))
+        wait_until(lambda: held(base) == READER)
+        taken = held(base)
     tap.check(taken == READER, "the bytes of a base that is in use",
               [str(sorted(taken))])
+    data = os.path.join(folder, DATA)
     with byre_open(folder, [], WITH_DATA, WRITER):
-        taken = held(os.path.join(folder, DATA))
+        wait_until(lambda: held(data) == DATA_WRITER)
+        taken = held(data)
     with qemu_open(folder, [], WITH_DATA, WRITER):
-        theirs = held(os.path.join(folder, DATA))
+        wait_until(lambda: held(data) == DATA_WRITER)
+        theirs = held(data)
     tap.check(taken == theirs == DATA_WRITER,
               "the bytes of a data file that is in use",
               ["byre %s, QEMU %s" % (sorted(taken), sorted(theirs))])
