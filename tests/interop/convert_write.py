@@ -11,18 +11,16 @@ on the number of workers.
                                             [--only N] [--jobs N]
 """
 
-import argparse
 import os
 import random
 import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import images
 import matrix
 import pairs
-from common import (BYRE, BuildError, QEMU_IMG, QEMU_IO, Scratch, Tap,
-                    missing_feature, must, need_tools, read_file)
+from common import (BYRE, BuildError, QEMU_IMG, QEMU_IO,
+                    missing_feature, must, read_file)
 from flatdisk import Differs, FlatDisk, prepare
 
 CASES, FULL_CASES = 50, 800
@@ -205,32 +203,5 @@ def check_case(case, scratch, seed):
     return "ok", []
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", type=int)
-    parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
-
-    need_tools(QEMU_IMG, QEMU_IO)
-    if options.full:
-        cases = pairs.more(AXES, is_legal, options.seed, FULL_CASES)
-    else:
-        cases = pairs.draw(AXES, is_legal, options.seed, CASES)
-    cases = [c for c in cases if options.only in (None, c["number"])]
-    tap = Tap()
-    with Scratch() as scratch, ThreadPoolExecutor(options.jobs) as pool:
-        results = pool.map(
-            lambda case: check_case(case, scratch, options.seed), cases)
-        for case, (outcome, details) in zip(cases, results):
-            label = pairs.name(case, AXES)
-            if outcome == "skip":
-                tap.skip(label, " ".join(details))
-            else:
-                tap.check(outcome == "ok", label, details)
-    return tap.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pairs.main(AXES, is_legal, CASES, FULL_CASES, check_case))

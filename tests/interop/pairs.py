@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A few cases out of a product of axes, in which every pair of values occurs."""
 
+import argparse
 import itertools
 import random
+from concurrent.futures import ThreadPoolExecutor
+
+from common import QEMU_IMG, QEMU_IO, Scratch, Tap, need_tools
 
 # How many legal cases are drawn for each that is taken, and how many draws
 # without anything new end the search.
@@ -47,3 +51,36 @@ def name(case, axes):
     parts = ["%s %s" % (axis, case[axis]) for axis in axes
              if case[axis] != axes[axis][0]]
     return "%03d %s" % (case["number"], ", ".join(parts) or "plain")
+
+
+def main(axes, is_legal, most, full_count, check_case, check_rest=None):
+    """The command line of a program that checks cases out of `axes`.
+
+    check_case(case, scratch, seed) gives "ok", "skip" or "not ok" and lines
+    that say why; check_rest(tap, scratch) is for what is no case.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+
+    need_tools(QEMU_IMG, QEMU_IO)
+    if options.full:
+        cases = more(axes, is_legal, options.seed, full_count)
+    else:
+        cases = draw(axes, is_legal, options.seed, most)
+    cases = [c for c in cases if options.only in (None, c["number"])]
+    tap = Tap()
+    with Scratch() as scratch, ThreadPoolExecutor(options.jobs) as pool:
+        results = pool.map(
+            lambda case: check_case(case, scratch, options.seed), cases)
+        for case, (outcome, details) in zip(cases, results):
+            if outcome == "skip":
+                tap.skip(name(case, axes), " ".join(details))
+            else:
+                tap.check(outcome == "ok", name(case, axes), details)
+        if check_rest is not None and options.only is None:
+            check_rest(tap, scratch)
+    return tap.finish()

@@ -10,18 +10,16 @@ are wrong, or change what a snapshot holds.
                                                 [--only N] [--jobs N]
 """
 
-import argparse
 import os
 import random
 import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import images
 import matrix
 import pairs
-from common import (BYRE, BuildError, QEMU_IMG, QEMU_IO, Scratch, Tap,
-                    missing_feature, must, need_tools, read_file, run)
+from common import (BYRE, BuildError, QEMU_IMG, QEMU_IO,
+                    missing_feature, must, read_file, run)
 from flatdisk import Differs, FlatDisk, prepare
 
 FILE = "t.qcow2"
@@ -211,34 +209,6 @@ def check_refused(tap, scratch):
               "refused: to shrink unasked", result.text())
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", type=int)
-    parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
-
-    need_tools(QEMU_IMG, QEMU_IO)
-    if options.full:
-        cases = pairs.more(AXES, is_legal, options.seed, FULL_CASES)
-    else:
-        cases = pairs.draw(AXES, is_legal, options.seed, CASES)
-    cases = [c for c in cases if options.only in (None, c["number"])]
-    tap = Tap()
-    with Scratch() as scratch, ThreadPoolExecutor(options.jobs) as pool:
-        results = pool.map(
-            lambda case: check_case(case, scratch, options.seed), cases)
-        for case, (outcome, details) in zip(cases, results):
-            label = pairs.name(case, AXES)
-            if outcome == "skip":
-                tap.skip(label, " ".join(details))
-            else:
-                tap.check(outcome == "ok", label, details)
-        if options.only is None:
-            check_refused(tap, scratch)
-    return tap.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pairs.main(AXES, is_legal, CASES, FULL_CASES, check_case,
+                        check_refused))
