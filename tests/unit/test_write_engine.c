@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "byre.h"
+#include "new_image.h"
 #include "store/fault.h"
 #include "store/store.h"
 
@@ -35,26 +36,6 @@
 static uint8_t pattern[MIB];
 
 /* ---- Images in memory ---- */
-
-static struct byre_store *new_store(void)
-{
-    struct byre_store *store;
-
-    assert_int_equal(byre_store_new_memory(NULL, 0, &store, NULL), 0);
-    return store;
-}
-
-/* An image of 512-byte clusters unless `cluster_bytes` says otherwise. */
-static struct byre_store *new_image(uint64_t disk_bytes, uint64_t cluster_bytes)
-{
-    struct byre_create_options opts = BYRE_CREATE_OPTIONS_INIT;
-    struct byre_store *store = new_store();
-
-    opts.virtual_size_bytes = disk_bytes;
-    opts.cluster_size_bytes = cluster_bytes;
-    assert_int_equal(byre_create_store(store, &opts, NULL), 0);
-    return store;
-}
 
 static int try_open(struct byre_store *store, struct byre **ret_img,
                     struct byre_error *err)

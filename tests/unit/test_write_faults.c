@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "byre.h"
+#include "new_image.h"
 #include "spy_store.h"
 #include "store/fault.h"
 #include "store/recorder.h"
@@ -35,25 +36,6 @@ static uint8_t pattern[MIB];
 static const uint8_t zeroes[MIB];
 
 /* ---- Images in memory ---- */
-
-static struct byre_store *new_store(void)
-{
-    struct byre_store *store;
-
-    assert_int_equal(byre_store_new_memory(NULL, 0, &store, NULL), 0);
-    return store;
-}
-
-static struct byre_store *new_image(uint64_t disk_bytes, uint64_t cluster_bytes)
-{
-    struct byre_create_options opts = BYRE_CREATE_OPTIONS_INIT;
-    struct byre_store *store = new_store();
-
-    opts.virtual_size_bytes = disk_bytes;
-    opts.cluster_size_bytes = cluster_bytes;
-    assert_int_equal(byre_create_store(store, &opts, NULL), 0);
-    return store;
-}
 
 static struct byre *open_with(struct byre_store *store, struct byre_store *data,
                               uint32_t flags)
