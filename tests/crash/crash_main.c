@@ -283,7 +283,7 @@ static void run_case(void *user, size_t index, struct pool_result *ret)
     struct plan plan;
     int r;
 
-    workload_plan(&workloads[settings->chosen[index]], &plan);
+    workload_plan(workload_at(settings->chosen[index]), &plan);
     r = beginning_init(&beginning, &plan, &err);
     if (r == BYRE_OK)
         r = run_and_replay(settings, &beginning, ret, &err);
@@ -297,7 +297,7 @@ static void name_case(void *user, size_t index, char *ret, size_t size)
     const struct settings *settings = user;
     struct plan plan;
 
-    workload_plan(&workloads[settings->chosen[index]], &plan);
+    workload_plan(workload_at(settings->chosen[index]), &plan);
     snprintf(ret, size, "%s", plan.name);
 }
 
@@ -305,15 +305,15 @@ static void name_case(void *user, size_t index, char *ret, size_t size)
 
 static void choose(struct settings *settings)
 {
-    for (size_t i = 0; i < workload_count; i++) {
+    for (size_t i = 0; workload_at(i) != NULL; i++) {
         struct plan plan;
 
-        workload_plan(&workloads[i], &plan);
+        workload_plan(workload_at(i), &plan);
         if (settings->workload != NULL &&
             strcmp(settings->workload, plan.name) != 0)
             continue;
         settings->chosen[settings->chosen_count++] = i;
-        settings->shares += share_of(&workloads[i]);
+        settings->shares += share_of(workload_at(i));
     }
 }
 

@@ -128,7 +128,7 @@ static bool changes(const struct step *step)
     return step->kind == STEP_WRITE || step->kind == STEP_COMPRESS ||
            step->kind == STEP_ZERO || step->kind == STEP_UNMAP ||
            step->kind == STEP_RESIZE || step->kind == STEP_PARALLEL ||
-           step->kind == STEP_FLUSH;
+           step->kind == STEP_ACTION || step->kind == STEP_FLUSH;
 }
 
 /* What a step has returned must fit what has failed in it. */
@@ -328,7 +328,7 @@ static void run_case(void *user, size_t index, struct pool_result *ret)
     struct plan plan;
     int r;
 
-    workload_plan(&workloads[settings->chosen[index]], &plan);
+    workload_plan(workload_at(settings->chosen[index]), &plan);
     r = beginning_init(&beginning, &plan, &err);
     for (size_t i = 0; r == BYRE_OK && i < WAYS; i++)
         r = run_way(settings, &beginning, &ways[i], ret, &err);
@@ -344,7 +344,7 @@ static void name_case(void *user, size_t index, char *ret, size_t size)
     const struct settings *settings = user;
     struct plan plan;
 
-    workload_plan(&workloads[settings->chosen[index]], &plan);
+    workload_plan(workload_at(settings->chosen[index]), &plan);
     snprintf(ret, size, "%s", plan.name);
 }
 
@@ -352,10 +352,10 @@ static void name_case(void *user, size_t index, char *ret, size_t size)
 
 static void choose(struct settings *settings)
 {
-    for (size_t i = 0; i < workload_count; i++) {
+    for (size_t i = 0; workload_at(i) != NULL; i++) {
         struct plan plan;
 
-        workload_plan(&workloads[i], &plan);
+        workload_plan(workload_at(i), &plan);
         if (settings->workload == NULL ||
             strcmp(settings->workload, plan.name) == 0)
             settings->chosen[settings->chosen_count++] = i;

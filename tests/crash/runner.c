@@ -309,6 +309,16 @@ static int step_reopen(struct runner *runner, struct byre_error *err)
     return r < 0 ? r : r_open;
 }
 
+static int step_action(struct runner *runner, const struct step *step,
+                       struct byre_error *err)
+{
+    const int r = step->action->run(runner, step, err);
+
+    if (r == BYRE_OK)
+        disk_model_promise(&runner->model, now(runner));
+    return r;
+}
+
 /* ---- Threads ---- */
 
 #define THREADS       4
@@ -408,6 +418,8 @@ static int run_step(struct runner *runner, const struct step *step,
         return step_reopen(runner, err);
     case STEP_PARALLEL:
         return step_parallel(runner, step, err);
+    case STEP_ACTION:
+        return step_action(runner, step, err);
     case STEP_MARK:
         runner->mark = now(runner);
         return BYRE_OK;
@@ -439,9 +451,10 @@ void step_describe(const struct step *step, char *text, size_t size)
     static const char *const names[] = { "end",      "write",  "compress",
                                          "zero",     "unmap",  "discard",
                                          "flush",    "resize", "reopen",
-                                         "parallel", "mark" };
+                                         "parallel", "action", "mark" };
 
-    snprintf(text, size, "%s %llu+%llu%s", names[step->kind],
+    snprintf(text, size, "%s %llu+%llu%s",
+             step->action != NULL ? step->action->name : names[step->kind],
              (unsigned long long)step->offset, (unsigned long long)step->length,
              (step->flags & STEP_FUA) != 0 ? " fua" : "");
 }

@@ -20,7 +20,23 @@ enum step_kind {
     STEP_RESIZE,   /* to `length`, growing or shrinking */
     STEP_REOPEN,   /* close, and open again */
     STEP_PARALLEL, /* threads that write between each other, in the range */
+    STEP_ACTION,   /* what the step's action does, which is durable then */
     STEP_MARK      /* crashes before this one are not looked at */
+};
+
+struct runner;
+struct step;
+
+/*
+ * A change of the image's structure, for which there is no step of its own.  It
+ * calls the library on runner->image.disk, and tells runner->model what the
+ * disk may read as from before the first write on (disk_model_begin()), and
+ * after success (disk_model_succeed()); all of it is promised then.
+ */
+struct action {
+    const char *name;
+    int (*run)(struct runner *runner, const struct step *step,
+               struct byre_error *err);
 };
 
 #define STEP_CLUSTERS (1u << 0) /* the numbers are clusters, not units */
@@ -32,6 +48,7 @@ struct step {
     unsigned flags;
     uint64_t offset;
     uint64_t length;
+    const struct action *action; /* of STEP_ACTION */
 };
 
 struct script {
@@ -48,8 +65,18 @@ struct workload {
     unsigned share;
 };
 
-extern const struct workload workloads[];
-extern const size_t workload_count;
+/* The workloads of one area, and the scripts that they name. */
+struct workload_set {
+    const struct script *scripts;
+    size_t script_count;
+    const struct workload *workloads;
+    size_t workload_count;
+};
+
+extern const struct workload_set write_set; /* workload_write.c */
+
+/* The workloads of all sets, one after the other; NULL past the last one. */
+const struct workload *workload_at(size_t index);
 
 #define MAX_STEPS 64
 
