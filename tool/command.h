@@ -27,6 +27,7 @@ extern const struct verb compare_verb;
 extern const struct verb create_verb;
 extern const struct verb dd_verb;
 extern const struct verb resize_verb;
+extern const struct verb snapshot_verb;
 
 /* What --version prints. */
 void print_version(const struct tool *tool);

@@ -184,6 +184,12 @@ static void make_plain(json_t *value)
     json_array_foreach(value, index, part) make_plain(part);
 }
 
+void info_print_snapshots(json_t *snapshots)
+{
+    make_plain(snapshots);
+    print_snapshots(snapshots);
+}
+
 void info_print_specific(json_t *node)
 {
     const json_t *specific = json_object_get(node, "format-specific");

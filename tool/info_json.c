@@ -47,21 +47,29 @@ static json_t *snapshot_json(const struct byre_snapshot *snapshot)
     return object;
 }
 
-static int add_snapshots(struct byre *img, json_t *node, struct byre_error *err)
+json_t *info_snapshots_json(struct byre *img, struct byre_error *err)
 {
     const struct byre_snapshot *list = NULL;
     size_t count = 0;
     json_t *array;
-    int r;
 
-    r = byre_snapshot_list(img, &list, &count, err);
-    if (r < 0 || count == 0)
-        return r;
-
+    if (byre_snapshot_list(img, &list, &count, err) < 0)
+        return NULL;
     array = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(array, snapshot_json(&list[i]));
-    json_object_set_new(node, "snapshots", array);
+    return array;
+}
+
+static int add_snapshots(struct byre *img, json_t *node, struct byre_error *err)
+{
+    json_t *array = info_snapshots_json(img, err);
+
+    if (array == NULL)
+        return err->code;
+    if (json_array_size(array) > 0)
+        json_object_set(node, "snapshots", array);
+    json_decref(array);
     return BYRE_OK;
 }
 

@@ -31,6 +31,7 @@ static const struct verb *const verbs[] = {
     &io_verb,
     &map_verb,
     &resize_verb,
+    &snapshot_verb,
 };
 /* clang-format on */
 

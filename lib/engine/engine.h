@@ -129,6 +129,8 @@ struct bitmap_ops {
                   struct byre_error *err);
 };
 
+#define ENGINE_NEEDS_ROOM 1
+
 struct engine_ops;
 
 struct engine {
@@ -231,12 +233,16 @@ struct engine_ops {
     int (*snapshot_delete)(struct engine *engine,
                            const struct byre_snapshot_ref *refs, size_t count,
                            struct byre_error *err);
-    /* Inside the gate. */
+    /* Inside the gate.  Writing returns ENGINE_NEEDS_ROOM, with nothing
+       written, where vm_state_reserve is to make room for so many bytes first;
+       that with the gate closed. */
     int (*vm_state_read)(struct engine *engine, uint64_t offset, void *buf,
                          size_t length, struct byre_error *err);
     int (*vm_state_write)(struct engine *engine, uint64_t offset,
                           const void *buf, size_t length,
                           struct byre_error *err);
+    int (*vm_state_reserve)(struct engine *engine, uint64_t bytes,
+                            struct byre_error *err);
 
     const struct bitmap_ops *bitmap_ops; /* NULL: no bitmaps */
 

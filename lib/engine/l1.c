@@ -63,6 +63,17 @@ int l1_grow(struct l1_table *l1, uint64_t entries, struct byre_error *err)
     return BYRE_OK;
 }
 
+void l1_replace(struct l1_table *l1, uint64_t *words, uint64_t entries,
+                uint64_t offset)
+{
+    pthread_mutex_lock(&l1->lock); /* a flush may look for changes */
+    free(l1->words);
+    l1->words = (_Atomic uint64_t *)words;
+    l1->held = entries;
+    l1->offset = offset;
+    pthread_mutex_unlock(&l1->lock);
+}
+
 static int reserve_change(struct l1_table *l1, struct byre_error *err)
 {
     const size_t capacity =

@@ -13,15 +13,27 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "format/refcount.h"
-#include "qcow2/references.h"
+#include "qcow2/reference_walk.h"
 
-/* What is atomic when a write is torn: a flag never drags others along. */
-#define SECTOR_BYTES UINT64_C(512)
-#define NO_SECTOR    UINT64_MAX
-#define NO_CLUSTER   UINT64_MAX
+/* What is changed together, of one cluster; the bytes around a flag are written
+   as they were, so that a torn write does no harm. */
+#define MOST_CHUNK_BYTES UINT64_C(65536)
+#define SECTOR_BYTES     UINT64_C(512)
+#define NO_CHUNK         UINT64_MAX
+#define NO_CLUSTER       UINT64_MAX
 
 #define LEAST_WINDOW_BYTES 4096
 #define PIECE_ENTRIES      512
+
+/* The part of a table that is being changed: sectors [from, to) of it are. */
+struct chunk {
+    struct byre_store *store;
+    uint64_t offset; /* or NO_CHUNK */
+    uint64_t bytes;
+    uint64_t from;
+    uint64_t to;
+    uint8_t *data;
+};
 
 struct correction {
     struct qcow2 *qcow2;
@@ -36,9 +48,8 @@ struct correction {
 
     uint8_t *block;
     uint8_t piece[PIECE_ENTRIES * 8]; /* of the refcount table */
-
-    uint64_t sector; /* the one that is being changed, or NO_SECTOR */
-    uint8_t sector_bytes[SECTOR_BYTES];
+    struct chunk
+        chunks[REFERENCE_LEVELS]; /* of the L1 table, and of L2 tables */
 };
 
 /* ---- The window ---- */
@@ -116,38 +127,68 @@ static int load_window(struct correction *c, uint64_t first,
 
 /* ---- Flags ---- */
 
-static int write_sector(struct correction *c, struct byre_error *err)
+static int chunk_init(struct chunk *chunk, struct qcow2 *qcow2,
+                      struct byre_error *err)
 {
-    const uint64_t sector = c->sector;
-
-    c->sector = NO_SECTOR;
-    if (sector == NO_SECTOR)
-        return BYRE_OK;
-    return store_write(c->qcow2->store, sector, c->sector_bytes,
-                       sizeof(c->sector_bytes), err);
+    *chunk = (struct chunk){
+        .store = qcow2->store,
+        .offset = NO_CHUNK,
+        .bytes = min_u64(qcow2_cluster_bytes(&qcow2->header), MOST_CHUNK_BYTES),
+    };
+    chunk->data = malloc((size_t)chunk->bytes);
+    if (chunk->data == NULL)
+        return fail_nomem(err, "a piece of a table", (size_t)chunk->bytes);
+    return BYRE_OK;
 }
 
-/* Entries come in the order of their table, so a sector is held until the
-   first change outside of it. */
-static int change_entry(struct correction *c, uint64_t offset, uint64_t raw,
+static int chunk_write(struct chunk *chunk, struct byre_error *err)
+{
+    const uint64_t offset = chunk->offset;
+
+    chunk->offset = NO_CHUNK;
+    if (offset == NO_CHUNK)
+        return BYRE_OK;
+    return store_write(chunk->store, offset + chunk->from,
+                       chunk->data + chunk->from,
+                       (size_t)(chunk->to - chunk->from), err);
+}
+
+/* Entries come in the order of their table, so a chunk is held until the first
+   change outside of it. */
+static int change_entry(struct chunk *chunk, uint64_t offset, uint64_t raw,
                         struct byre_error *err)
 {
-    const uint64_t sector = align_down(offset, SECTOR_BYTES);
+    const uint64_t start = align_down(offset, chunk->bytes);
+    const uint64_t sector = align_down(offset - start, SECTOR_BYTES);
     int r;
 
-    if (sector != c->sector) {
-        r = write_sector(c, err);
+    if (start != chunk->offset) {
+        r = chunk_write(chunk, err);
         if (r < 0)
             return r;
 
-        r = store_read(c->qcow2->store, sector, c->sector_bytes,
-                       sizeof(c->sector_bytes), err);
+        r = store_read(chunk->store, start, chunk->data, (size_t)chunk->bytes,
+                       err);
         if (r < 0)
             return r;
-        c->sector = sector;
+        chunk->offset = start;
+        chunk->from = sector;
     }
-    be64_put(c->sector_bytes + (offset - sector), raw);
+    chunk->to = sector + SECTOR_BYTES;
+    be64_put(chunk->data + (offset - start), raw);
     return BYRE_OK;
+}
+
+/* Tables that overlap share a chunk. */
+static struct chunk *choose_chunk(struct correction *c, bool in_l1,
+                                  uint64_t offset)
+{
+    for (int level = 0; level < REFERENCE_LEVELS; level++) {
+        if (c->chunks[level].offset ==
+            align_down(offset, c->chunks[level].bytes))
+            return &c->chunks[level];
+    }
+    return &c->chunks[in_l1 ? REFERENCE_OUTER : REFERENCE_INNER];
 }
 
 /* Whether the flag of a cluster can be told now, and what it should be. */
@@ -197,11 +238,12 @@ static int correct(void *user, const struct reference *ref,
     const bool in_l1 = ref->table_offset == c->qcow2->header.l1_offset;
     const uint64_t entry_bytes =
         in_l1 ? 8 : UINT64_C(8) * c->qcow2->entry_words;
+    const uint64_t at = ref->table_offset + ref->index * entry_bytes;
     bool copied = false;
 
     if (!decide(c, ref, &copied) || copied == ref->copied)
         return BYRE_OK;
-    return change_entry(c, ref->table_offset + ref->index * entry_bytes,
+    return change_entry(choose_chunk(c, in_l1, at), at,
                         ref->raw ^ QCOW2_ENTRY_COPIED, err);
 }
 
@@ -214,11 +256,12 @@ static int correct_window(struct correction *c, uint64_t first,
     if (r < 0)
         return r;
 
-    c->sector = NO_SECTOR;
     c->next = NO_CLUSTER;
     r = references_walk(c->qcow2, REFERENCES_ACTIVE | REFERENCES_EXTERNAL,
                         correct, c, err);
-    return r < 0 ? r : write_sector(c, err);
+    for (int level = 0; level < REFERENCE_LEVELS && r == BYRE_OK; level++)
+        r = chunk_write(&c->chunks[level], err);
+    return r;
 }
 
 /* Windows where nothing is are left out. */
@@ -243,6 +286,10 @@ static int correction_init(struct correction *c, struct qcow2 *qcow2,
     int r;
 
     r = store_get_size(qcow2->store, &file_bytes, err);
+    if (r == BYRE_OK)
+        r = chunk_init(&c->chunks[REFERENCE_OUTER], qcow2, err);
+    if (r == BYRE_OK)
+        r = chunk_init(&c->chunks[REFERENCE_INNER], qcow2, err);
     if (r < 0)
         return r;
 
@@ -273,8 +320,45 @@ int copied_flags_correct(struct qcow2 *qcow2, uint64_t budget_bytes,
     r = correction_init(c, qcow2, budget_bytes, err);
     if (r == BYRE_OK)
         r = correct_all(c, err);
+    free(c->chunks[REFERENCE_OUTER].data);
+    free(c->chunks[REFERENCE_INNER].data);
     free(c->single);
     free(c->block);
     free(c);
+    return r;
+}
+
+/* ---- Clearing ---- */
+
+struct clearing {
+    struct chunk chunk;
+    uint64_t entry_bytes;
+};
+
+static int clear(void *user, const struct reference *ref,
+                 struct byre_error *err)
+{
+    struct clearing *clearing = user;
+
+    if (ref->owner == REFERENCE_L2_TABLE || !ref->copied)
+        return BYRE_OK;
+    return change_entry(&clearing->chunk,
+                        ref->table_offset + ref->index * clearing->entry_bytes,
+                        ref->raw & ~QCOW2_ENTRY_COPIED, err);
+}
+
+int copied_flags_clear(struct qcow2 *qcow2, const struct l2_reference *tables,
+                       size_t count, struct byre_error *err)
+{
+    struct clearing clearing = { .entry_bytes =
+                                     UINT64_C(8) * qcow2->entry_words };
+    int r;
+
+    r = chunk_init(&clearing.chunk, qcow2, err);
+    if (r == BYRE_OK)
+        r = references_walk_tables(qcow2, tables, count, clear, &clearing, err);
+    if (r == BYRE_OK)
+        r = chunk_write(&clearing.chunk, err);
+    free(clearing.chunk.data);
     return r;
 }

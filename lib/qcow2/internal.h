@@ -151,11 +151,40 @@ int qcow2_unlock(struct engine *engine, const void *passphrase,
 /* snapshots.c */
 int qcow2_snapshots(struct engine *engine, const struct byre_snapshot **ret,
                     size_t *ret_count, struct byre_error *err);
+/* Its place in the list; `skipped`, a flag for each, or NULL: none is. */
 int qcow2_find_snapshot(struct qcow2 *qcow2,
                         const struct snapshot_selector *selector,
-                        const struct qcow2_snapshot **ret_snapshot,
+                        const bool *skipped, size_t *ret_index,
                         struct byre_error *err);
 void qcow2_snapshots_free(struct snapshot_list *list);
+/* Makes a list of a table in memory, which it takes over, also on failure. */
+int qcow2_snapshots_decode(struct qcow2 *qcow2, uint8_t *raw, size_t length,
+                           size_t count, struct snapshot_list *ret_list,
+                           struct byre_error *err);
+/* Takes over the list, in the place of the one there is. */
+void qcow2_snapshots_install(struct qcow2 *qcow2, struct snapshot_list *list);
+
+/* snapshot_create.c, snapshot_apply.c, snapshot_delete.c */
+int qcow2_snapshot_create(struct engine *engine,
+                          const struct byre_snapshot_options *opts,
+                          struct byre_error *err);
+int qcow2_snapshot_apply(struct engine *engine,
+                         const struct byre_snapshot_ref *ref,
+                         struct byre_error *err);
+int qcow2_snapshot_delete(struct engine *engine,
+                          const struct byre_snapshot_ref *refs, size_t count,
+                          struct byre_error *err);
+
+/* vm_state.c */
+int qcow2_vm_state_read(struct engine *engine, uint64_t offset, void *buf,
+                        size_t length, struct byre_error *err);
+int qcow2_vm_state_write(struct engine *engine, uint64_t offset,
+                         const void *buf, size_t length,
+                         struct byre_error *err);
+int qcow2_vm_state_reserve(struct engine *engine, uint64_t bytes,
+                           struct byre_error *err);
+/* Where it begins among guest offsets: the first L1 entry behind the disk. */
+uint64_t qcow2_vm_state_start(const struct qcow2 *qcow2);
 
 /* bitmaps.c */
 int qcow2_bitmaps(struct engine *engine, const struct byre_bitmap **ret,
@@ -222,6 +251,12 @@ int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err);
 
 /* resize.c */
+/* Makes the active L1 table one of `entries` at least; the caller is alone. */
+int qcow2_grow_l1(struct qcow2 *qcow2, uint64_t entries,
+                  struct byre_error *err);
+/* Drops all clusters from `offset`, a multiple of their size, to `end`. */
+int qcow2_drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
+                        struct byre_error *err);
 int qcow2_resize(struct engine *engine, uint64_t size_bytes,
                  uint32_t preallocation, struct byre_error *err);
 

@@ -255,6 +255,7 @@ static int choose_l1(struct qcow2 *qcow2,
                      struct byre_error *err)
 {
     const struct qcow2_snapshot *snapshot;
+    size_t index;
     int r;
 
     if (!snapshot_is_selected(selector)) {
@@ -263,10 +264,11 @@ static int choose_l1(struct qcow2 *qcow2,
         return BYRE_OK;
     }
 
-    r = qcow2_find_snapshot(qcow2, selector, &snapshot, err);
+    r = qcow2_find_snapshot(qcow2, selector, NULL, &index, err);
     if (r < 0)
         return r;
 
+    snapshot = &qcow2->snapshots.entries[index];
     r = qcow2_snapshot_check(snapshot, &qcow2->header, err);
     if (r < 0)
         return r;
@@ -302,10 +304,11 @@ static int prepare(struct engine *engine,
     if (r < 0)
         return r;
 
-    /* Entries beyond the disk (VM state) are for nobody who reads it. */
-    l1_entries =
-        min_u64(l1_entries,
-                qcow2_l1_entries_needed(&qcow2->header, engine->size_bytes));
+    /* Entries beyond the disk (VM state) are left out where they are many. */
+    l1_entries = min_u64(
+        l1_entries,
+        max_u64(qcow2_l1_entries_needed(&qcow2->header, engine->size_bytes),
+                qcow2->limits.max_table_bytes / 8));
     r = l1_load(&qcow2->l1, qcow2->store, l1_offset, l1_entries,
                 qcow2->limits.max_table_bytes, err);
     if (r < 0)
@@ -381,6 +384,12 @@ static const struct engine_ops qcow2_ops = {
     .discard = qcow2_discard,
     .flush = qcow2_flush,
     .resize = qcow2_resize,
+    .snapshot_create = qcow2_snapshot_create,
+    .snapshot_apply = qcow2_snapshot_apply,
+    .snapshot_delete = qcow2_snapshot_delete,
+    .vm_state_read = qcow2_vm_state_read,
+    .vm_state_write = qcow2_vm_state_write,
+    .vm_state_reserve = qcow2_vm_state_reserve,
     .finish = qcow2_finish,
     .free = qcow2_free,
 };

@@ -217,32 +217,59 @@ static int walk_all(struct reference_walk *walk, struct byre_error *err)
     return BYRE_OK;
 }
 
-int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
-                    void *user, struct byre_error *err)
+static int walk_begin(struct reference_walk *walk, struct byre_error *err)
 {
-    struct reference_walk walk = {
-        .qcow2 = qcow2,
-        .what = what,
-        .visit = visit,
-        .user = user,
-        .cluster_bytes = qcow2_cluster_bytes(&qcow2->header),
-    };
     int r;
 
-    r = store_get_size(qcow2->store, &walk.file_bytes, err);
+    walk->cluster_bytes = qcow2_cluster_bytes(&walk->qcow2->header);
+    r = store_get_size(walk->qcow2->store, &walk->file_bytes, err);
     if (r < 0)
         return r;
 
     for (int level = 0; level < REFERENCE_LEVELS; level++)
-        walk.pieces[level] = malloc(REFERENCE_PIECE_BYTES);
-    if (walk.pieces[REFERENCE_OUTER] == NULL ||
-        walk.pieces[REFERENCE_INNER] == NULL)
-        r = fail_nomem(err, "pieces of tables", REFERENCES_BUFFER_BYTES);
-    else
-        r = walk_all(&walk, err);
+        walk->pieces[level] = malloc(REFERENCE_PIECE_BYTES);
+    if (walk->pieces[REFERENCE_OUTER] == NULL ||
+        walk->pieces[REFERENCE_INNER] == NULL)
+        return fail_nomem(err, "pieces of tables", REFERENCES_BUFFER_BYTES);
+    return BYRE_OK;
+}
+
+static void walk_end(struct reference_walk *walk)
+{
     for (int level = 0; level < REFERENCE_LEVELS; level++)
-        free(walk.pieces[level]);
+        free(walk->pieces[level]);
+}
+
+int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
+                    void *user, struct byre_error *err)
+{
+    struct reference_walk walk = {
+        .qcow2 = qcow2, .what = what, .visit = visit, .user = user
+    };
+    int r;
+
+    r = walk_begin(&walk, err);
+    if (r == BYRE_OK)
+        r = walk_all(&walk, err);
+    walk_end(&walk);
     return r < 0 ? r : BYRE_OK;
+}
+
+int references_walk_tables(struct qcow2 *qcow2,
+                           const struct l2_reference *tables, size_t count,
+                           reference_visit *visit, void *user,
+                           struct byre_error *err)
+{
+    struct reference_walk walk = { .qcow2 = qcow2,
+                                   .visit = visit,
+                                   .user = user };
+    int r;
+
+    r = walk_begin(&walk, err);
+    if (r == BYRE_OK)
+        r = reference_walk_tables(&walk, tables, count, err);
+    walk_end(&walk);
+    return r;
 }
 
 /* ---- Words for messages ---- */

@@ -108,6 +108,22 @@ typedef int reference_visit(void *user, const struct reference *ref,
 int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
                     void *user, struct byre_error *err);
 
+/* An L2 table, from wherever it is referred to: so many times. */
+struct l2_reference {
+    uint64_t offset; /* a multiple of the cluster size */
+    uint32_t times;
+};
+
+/*
+ * Visits the tables, as REFERENCE_L2_TABLE with `index` their place among
+ * `tables`, and what their entries refer to.  Neighbours are read together.
+ * Guest offsets are those in the range of a table.
+ */
+int references_walk_tables(struct qcow2 *qcow2,
+                           const struct l2_reference *tables, size_t count,
+                           reference_visit *visit, void *user,
+                           struct byre_error *err);
+
 #define REFERENCES_BUFFER_BYTES (UINT32_C(512) << 10)
 
 /* "L2 table" and so on, for messages. */

@@ -28,11 +28,6 @@ static uint64_t cluster_bytes(const struct qcow2 *qcow2)
 
 /* ---- The header ---- */
 
-/*
- * A write that fails may have arrived.  Which of the two headers the disk has
- * is known when it is opened again; what was flushed until then by the other
- * one could be lost.
- */
 static int switch_header(struct qcow2 *qcow2, uint64_t size_bytes,
                          uint64_t l1_offset, uint32_t l1_entries,
                          struct byre_error *err)
@@ -41,13 +36,7 @@ static int switch_header(struct qcow2 *qcow2, uint64_t size_bytes,
     int r;
 
     r = header_write_disk(qcow2, size_bytes, l1_offset, l1_entries, &why);
-    if (r == BYRE_OK)
-        r = writer_barrier(&qcow2->writer, &why);
-    else
-        writer_stick(&qcow2->writer, &why);
-    if (r < 0 && err != NULL)
-        *err = why;
-    return r;
+    return header_write_settle(qcow2, r, &why, err);
 }
 
 /* ---- The L1 table ---- */
@@ -107,8 +96,7 @@ static int switch_l1(struct qcow2 *qcow2, const struct host_run *run,
     return BYRE_OK;
 }
 
-static int grow_l1(struct qcow2 *qcow2, uint64_t entries,
-                   struct byre_error *err)
+int qcow2_grow_l1(struct qcow2 *qcow2, uint64_t entries, struct byre_error *err)
 {
     const uint64_t clusters = div_round_up(entries * 8, cluster_bytes(qcow2));
     struct host_run run;
@@ -197,8 +185,8 @@ static int drop_range(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
 }
 
 /* All clusters from `offset`, a multiple of the cluster size, to `end`. */
-static int drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
-                         struct byre_error *err)
+int qcow2_drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
+                        struct byre_error *err)
 {
     const uint64_t range = qcow2_l1_range_bytes(qcow2);
     int r = BYRE_OK;
@@ -299,7 +287,7 @@ static int fill_new_part(struct qcow2 *qcow2, uint64_t old_bytes,
         (qcow2->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0;
     int r;
 
-    r = drop_clusters(qcow2, from, end, err);
+    r = qcow2_drop_clusters(qcow2, from, end, err);
     if (r == BYRE_OK)
         r = grow_data_file(qcow2, old_bytes, err);
     if (r == BYRE_OK)
@@ -328,8 +316,8 @@ static int grow(struct qcow2 *qcow2, uint64_t size_bytes,
     const uint64_t old_bytes = qcow2->engine.size_bytes;
     int r;
 
-    r = grow_l1(qcow2, qcow2_l1_entries_needed(&qcow2->header, size_bytes),
-                err);
+    r = qcow2_grow_l1(qcow2,
+                      qcow2_l1_entries_needed(&qcow2->header, size_bytes), err);
     if (r < 0)
         return r;
 
@@ -401,8 +389,9 @@ static int shrink(struct qcow2 *qcow2, uint64_t size_bytes,
     qcow2->engine.size_bytes = size_bytes;
     r = zero_tail(qcow2, size_bytes, err);
     if (r == BYRE_OK)
-        r = drop_clusters(qcow2, align_up(size_bytes, cluster_bytes(qcow2)),
-                          l1_end(qcow2), err);
+        r = qcow2_drop_clusters(qcow2,
+                                align_up(size_bytes, cluster_bytes(qcow2)),
+                                l1_end(qcow2), err);
     if (r == BYRE_OK && qcow2->engine.needs_data_file)
         r = store_resize(qcow2->data_store, size_bytes, err);
     if (r == BYRE_OK)

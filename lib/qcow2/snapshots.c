@@ -148,6 +148,40 @@ static int load(struct qcow2 *qcow2, struct snapshot_list *ret_list,
     return BYRE_OK;
 }
 
+int qcow2_snapshots_decode(struct qcow2 *qcow2, uint8_t *raw, size_t length,
+                           size_t count, struct snapshot_list *ret_list,
+                           struct byre_error *err)
+{
+    struct snapshot_list list = { .raw = raw, .count = count };
+    int r;
+
+    list.entries = calloc(count + 1, sizeof(list.entries[0]));
+    if (list.entries == NULL)
+        r = fail_nomem(err, "the snapshot list", count);
+    else
+        r = decode_entries(qcow2, &list, length, err);
+    if (r == BYRE_OK)
+        r = publish_entries(&list, err);
+    if (r < 0)
+        qcow2_snapshots_free(&list);
+    else
+        *ret_list = list;
+    return r;
+}
+
+void qcow2_snapshots_install(struct qcow2 *qcow2, struct snapshot_list *list)
+{
+    struct snapshot_list old;
+
+    pthread_mutex_lock(&qcow2->lists_lock);
+    old = qcow2->snapshots;
+    qcow2->snapshots = *list;
+    qcow2->snapshots_loaded = true;
+    pthread_mutex_unlock(&qcow2->lists_lock);
+    qcow2_snapshots_free(&old);
+    *list = (struct snapshot_list){ 0 };
+}
+
 int qcow2_snapshots(struct engine *engine, const struct byre_snapshot **ret,
                     size_t *ret_count, struct byre_error *err)
 {
@@ -185,58 +219,59 @@ static bool matches(const struct byre_snapshot *snapshot, enum match_by by,
     return false;
 }
 
-/* The first match wins, as in QEMU. */
-static const struct qcow2_snapshot *find(const struct snapshot_list *list,
-                                         enum match_by by, const char *id,
-                                         const char *name)
+/* The first match wins, as in QEMU; the count if there is none. */
+static size_t find(const struct snapshot_list *list, const bool *skipped,
+                   enum match_by by, const char *id, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
-        if (matches(&list->public_entries[i], by, id, name))
-            return &list->entries[i];
+        if ((skipped == NULL || !skipped[i]) &&
+            matches(&list->public_entries[i], by, id, name))
+            return i;
     }
-    return NULL;
+    return list->count;
 }
 
-static const struct qcow2_snapshot *
-find_selected(const struct snapshot_list *list,
-              const struct snapshot_selector *selector)
+static size_t find_selected(const struct snapshot_list *list,
+                            const bool *skipped,
+                            const struct snapshot_selector *selector)
 {
     const char *either = selector->id_or_name;
-    const struct qcow2_snapshot *found;
 
     if (either != NULL) {
-        found = find(list, MATCH_ID, either, NULL);
-        return found != NULL ? found : find(list, MATCH_NAME, NULL, either);
+        const size_t found = find(list, skipped, MATCH_ID, either, NULL);
+
+        return found < list->count
+                   ? found
+                   : find(list, skipped, MATCH_NAME, NULL, either);
     }
     if (selector->id != NULL && selector->name != NULL)
-        return find(list, MATCH_BOTH, selector->id, selector->name);
+        return find(list, skipped, MATCH_BOTH, selector->id, selector->name);
     if (selector->id != NULL)
-        return find(list, MATCH_ID, selector->id, NULL);
-    return find(list, MATCH_NAME, NULL, selector->name);
+        return find(list, skipped, MATCH_ID, selector->id, NULL);
+    return find(list, skipped, MATCH_NAME, NULL, selector->name);
 }
 
 int qcow2_find_snapshot(struct qcow2 *qcow2,
                         const struct snapshot_selector *selector,
-                        const struct qcow2_snapshot **ret_snapshot,
+                        const bool *skipped, size_t *ret_index,
                         struct byre_error *err)
 {
     const struct byre_snapshot *unused_list;
-    const struct qcow2_snapshot *found;
-    size_t unused_count;
+    size_t found, count = 0;
     int r;
 
-    r = qcow2_snapshots(&qcow2->engine, &unused_list, &unused_count, err);
+    r = qcow2_snapshots(&qcow2->engine, &unused_list, &count, err);
     if (r < 0)
         return r;
 
-    found = find_selected(&qcow2->snapshots, selector);
-    if (found == NULL)
+    found = find_selected(&qcow2->snapshots, skipped, selector);
+    if (found == count)
         return fail(err, BYRE_E_NOT_FOUND,
                     "the image has no snapshot '%s' among its %zu",
                     selector->id_or_name != NULL ? selector->id_or_name
                     : selector->name != NULL     ? selector->name
                                                  : selector->id,
-                    qcow2->snapshots.count);
-    *ret_snapshot = found;
+                    count);
+    *ret_index = found;
     return BYRE_OK;
 }
