@@ -20,6 +20,7 @@
 #include "qcow2/header_write.h"
 #include "qcow2/internal.h"
 #include "qcow2/preallocate.h"
+#include "qcow2/tree_counts.h"
 
 static uint64_t cluster_bytes(const struct qcow2 *qcow2)
 {
@@ -122,7 +123,7 @@ int qcow2_grow_l1(struct qcow2 *qcow2, uint64_t entries, struct byre_error *err)
 
 /* Drops the entries of [offset, offset + length), whole clusters of a slice. */
 static int drop_entries(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
-                        bool table_goes, struct byre_error *err)
+                        struct byre_error *err)
 {
     struct raw_entry old[QCOW2_MOST_ENTRIES], none[QCOW2_MOST_ENTRIES];
     bool any = false;
@@ -136,69 +137,100 @@ static int drop_entries(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
     memset(none, 0, sizeof(none));
     for (uint32_t i = 0; i < count; i++)
         any = any || old[i].word != 0 || old[i].bitmap != 0;
-    if (any && !table_goes) {
-        r = qcow2_make_table(qcow2, offset, err);
-        if (r == BYRE_OK)
-            r = qcow2_entries_write(qcow2, offset, none, count, err);
-    }
-    for (uint32_t i = 0; any && r == BYRE_OK && i < count; i++)
+    if (!any)
+        return BYRE_OK;
+    r = qcow2_make_table(qcow2, offset, err);
+    if (r == BYRE_OK)
+        r = qcow2_entries_write(qcow2, offset, none, count, err);
+    for (uint32_t i = 0; r == BYRE_OK && i < count; i++)
         r = qcow2_release_entry(qcow2, old[i], ALLOCATOR_PUNCH, err);
     return r;
 }
 
-/* The table of an L1 entry whose entries are all dropped. */
-static int drop_table(struct qcow2 *qcow2, uint64_t index,
-                      struct byre_error *err)
+/* A part of what one L1 entry stands for. */
+static int drop_part(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
+                     struct byre_error *err)
 {
-    const uint64_t offset = l1_get(&qcow2->l1, index) & QCOW2_ENTRY_OFFSET_MASK;
-    int r;
-
-    r = l1_set(&qcow2->l1, index, 0, err);
-    if (r < 0)
-        return r;
-    table_cache_forget(qcow2->tables, offset, cluster_bytes(qcow2));
-    r = metadata_remove(&qcow2->metadata, offset, cluster_bytes(qcow2), err);
-    if (r < 0)
-        return r;
-    return allocator_release(qcow2->allocator, offset, cluster_bytes(qcow2),
-                             ALLOCATOR_PUNCH, err);
-}
-
-/* What one L1 entry stands for, from `offset` on. */
-static int drop_range(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
-                      struct byre_error *err)
-{
-    const uint64_t range = qcow2_l1_range_bytes(qcow2);
     const uint64_t slice = qcow2_slice_range_bytes(qcow2);
-    const bool whole = offset % range == 0 && end - offset == range;
     int r = BYRE_OK;
 
+    /* An entry of flags alone names no table. */
+    if ((l1_get(&qcow2->l1, offset / qcow2_l1_range_bytes(qcow2)) &
+         QCOW2_ENTRY_OFFSET_MASK) == 0)
+        return BYRE_OK;
     for (uint64_t at = offset; at < end && r == BYRE_OK;) {
         const uint64_t n = min_u64(end - at, slice - at % slice);
 
-        r = drop_entries(qcow2, at, n, whole, err);
+        r = drop_entries(qcow2, at, n, err);
         at += n;
     }
-    if (r == BYRE_OK && whole)
-        r = drop_table(qcow2, offset / range, err);
     return r;
 }
 
-/* All clusters from `offset`, a multiple of the cluster size, to `end`. */
+/* Takes the table of an L1 entry out of the tree. */
+static int unlink_table(struct qcow2 *qcow2, uint64_t index,
+                        struct l2_list *list, struct byre_error *err)
+{
+    const uint64_t cluster = cluster_bytes(qcow2);
+    const uint64_t entry = l1_get(&qcow2->l1, index);
+    const uint64_t offset = entry & QCOW2_ENTRY_OFFSET_MASK;
+    int r;
+
+    if (offset == 0)
+        return BYRE_OK;
+    r = l2_list_add(list, qcow2, &entry, 1, false, err);
+    if (r == BYRE_OK)
+        r = l1_set(&qcow2->l1, index, 0, err);
+    if (r < 0)
+        return r;
+    table_cache_forget(qcow2->tables, offset, cluster);
+    return metadata_remove(&qcow2->metadata, offset, cluster, err);
+}
+
+/*
+ * The tables of L1 entries from `first` on.  They leave the tree before what
+ * they refer to is released, so that a failure on the way loses space only.
+ */
+static int drop_tables(struct qcow2 *qcow2, uint64_t first, uint64_t end,
+                       struct byre_error *err)
+{
+    struct l2_list list = { 0 };
+    int r;
+
+    r = writer_flush(&qcow2->writer, err); /* they are read from the file */
+    for (uint64_t i = first; i < end && r == BYRE_OK; i++)
+        r = unlink_table(qcow2, i, &list, err);
+    if (r == BYRE_OK) {
+        l2_list_sort(&list);
+        r = tree_counts_release(qcow2, &list, err);
+    }
+    l2_list_done(&list);
+    return r;
+}
+
+static bool has_tables(const struct qcow2 *qcow2, uint64_t first, uint64_t end)
+{
+    for (uint64_t i = first; i < end; i++)
+        if ((l1_get(&qcow2->l1, i) & QCOW2_ENTRY_OFFSET_MASK) != 0)
+            return true;
+    return false;
+}
+
 int qcow2_drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
                         struct byre_error *err)
 {
     const uint64_t range = qcow2_l1_range_bytes(qcow2);
+    const uint64_t whole = align_up(offset, range);
+    const uint64_t whole_end = align_down(end, range);
     int r = BYRE_OK;
 
-    while (offset < end && r == BYRE_OK) {
-        const uint64_t next = min_u64(end, align_down(offset, range) + range);
-
-        /* An entry of flags alone names no table. */
-        if ((l1_get(&qcow2->l1, offset / range) & QCOW2_ENTRY_OFFSET_MASK) != 0)
-            r = drop_range(qcow2, offset, next, err);
-        offset = next;
-    }
+    if (offset < min_u64(whole, end))
+        r = drop_part(qcow2, offset, min_u64(whole, end), err);
+    if (r == BYRE_OK && whole < whole_end &&
+        has_tables(qcow2, whole / range, whole_end / range))
+        r = drop_tables(qcow2, whole / range, whole_end / range, err);
+    if (r == BYRE_OK && whole_end >= whole && whole_end < end)
+        r = drop_part(qcow2, whole_end, end, err);
     return r;
 }
 

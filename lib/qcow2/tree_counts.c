@@ -70,13 +70,21 @@ static int fail_place(const struct reference *ref, struct byre_error *err)
                    reference_fault_text(ref->faults & NOWHERE));
 }
 
+/* With an external data file the tables alone are counted. */
+static bool is_counted(const struct tree_walk *walk, enum reference_owner owner)
+{
+    return owner == REFERENCE_L2_TABLE ||
+           (!walk->qcow2->engine.needs_data_file &&
+            (owner == REFERENCE_DATA || owner == REFERENCE_COMPRESSED));
+}
+
 static int visit(void *user, const struct reference *ref,
                  struct byre_error *err)
 {
     struct tree_walk *walk = user;
     int r = BYRE_OK;
 
-    if (ref->owner == REFERENCE_NOTHING)
+    if (!is_counted(walk, ref->owner))
         return BYRE_OK;
     if ((ref->faults & NOWHERE) != 0)
         return walk->lenient ? 1 : fail_place(ref, err);
