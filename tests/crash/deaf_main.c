@@ -32,6 +32,7 @@ static const struct {
     { { .kind = "lazy-4k", .script = "mixed" }, 20 },
     { { .kind = "overlay-short-4k", .script = "mixed" }, 30 },
     { { .kind = "snapshot-4k", .script = "overwrite" }, 30 },
+    { { .kind = "v3-4k", .script = "snap" }, 20 },
 };
 
 #define DEAF_WORKLOADS (sizeof(deaf_workloads) / sizeof(deaf_workloads[0]))
