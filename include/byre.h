@@ -692,8 +692,9 @@ BYRE_API int byre_set_backing(struct byre *img, const char *name,
 
 struct byre_snapshot_options {
     size_t size;
-    const char *name;  /* may be empty, and need not be unique */
-    const char *id;    /* NULL: the largest number in use and one */
+    const char *name;  /* 255 bytes at most; may be empty, and not unique */
+    const char *id;    /* 127 bytes at most, and in no use; NULL: the largest
+                          number in use and one */
     uint32_t date_sec; /* with date_nsec; 0: now */
     uint32_t date_nsec;
     uint64_t vm_clock_nsec;
@@ -732,7 +733,8 @@ BYRE_API int byre_snapshot_apply(struct byre *img,
 
 /*
  * Deletes snapshots, all or none, in one pass over the tables however many they
- * are.
+ * are.  Of several references that fit the same snapshots each takes another
+ * one.
  */
 BYRE_API int byre_snapshot_delete(struct byre *img,
                                   const struct byre_snapshot_ref *refs,
