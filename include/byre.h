@@ -232,6 +232,11 @@ struct byre;
  * by opening then, and an image that is marked corrupt opens too.
  */
 #define BYRE_OPEN_CHECK (UINT32_C(1) << 12)
+/*
+ * With BYRE_OPEN_WRITE: give up the bitmaps of an image where they are damaged,
+ * all of them, for which it is refused otherwise.
+ */
+#define BYRE_OPEN_GIVE_UP_BITMAPS (UINT32_C(1) << 13)
 
 /* What a reference found in an image points to. */
 enum { BYRE_REF_BACKING = 1, BYRE_REF_DATA_FILE = 2 };
@@ -756,8 +761,7 @@ BYRE_API int byre_vm_state_write(struct byre *img, uint64_t offset,
  * A bitmap notes which parts of the disk were written.  While an image with
  * bitmaps is open for writing they are marked in use in the file, and written
  * back when it closes: after a crash they are inconsistent, which
- * BYRE_BITMAP_IN_USE in the list of an image that is not open for writing
- * tells; such a bitmap can only be removed.
+ * BYRE_BITMAP_IN_USE in the list tells; such a bitmap can only be removed.
  *
  * The calls that change bitmaps need an image that is open for writing, wait
  * for data calls to end, and take effect in the file when it closes or with

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "bitmap.h"
 #include "info.h"
 
 #include <stdbool.h>
@@ -63,21 +64,6 @@ static int add_snapshots(struct byre *img, json_t *node, struct byre_error *err)
         json_array_append_new(array, snapshot_json(&list[i]));
     json_object_set_new(node, "snapshots", array);
     return BYRE_OK;
-}
-
-static json_t *bitmap_json(const struct byre_bitmap *bitmap)
-{
-    json_t *object = json_object();
-    json_t *flags = json_array();
-
-    if ((bitmap->flags & BYRE_BITMAP_IN_USE) != 0)
-        json_array_append_new(flags, json_string("in-use"));
-    if ((bitmap->flags & BYRE_BITMAP_AUTO) != 0)
-        json_array_append_new(flags, json_string("auto"));
-    json_object_set_new(object, "flags", flags);
-    set_text(object, "name", bitmap->name);
-    set_number(object, "granularity", bitmap->granularity_bytes);
-    return object;
 }
 
 static int add_bitmaps(struct byre *img, json_t *data, struct byre_error *err)

@@ -311,6 +311,18 @@ uint64_t dirty_bits_count(const struct dirty_bits *dirty, uint64_t first,
     return total;
 }
 
+size_t dirty_bits_held_bytes(const struct dirty_bits *dirty)
+{
+    size_t bytes = dirty->chunk_count * sizeof(dirty->chunks[0]);
+
+    for (size_t i = 0; i < dirty->chunk_count; i++) {
+        struct dirty_chunk *const chunk = atomic_load(&dirty->chunks[i]);
+
+        bytes += chunk != NULL && chunk != FULL ? sizeof(*chunk) : 0;
+    }
+    return bytes;
+}
+
 /* ---- As bytes ---- */
 
 /* Those of the word at `bit` that there are. */

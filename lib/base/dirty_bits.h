@@ -56,6 +56,9 @@ bool dirty_bits_run(const struct dirty_bits *dirty, uint64_t first,
 uint64_t dirty_bits_count(const struct dirty_bits *dirty, uint64_t first,
                           uint64_t count);
 
+/* The memory that it takes. */
+size_t dirty_bits_held_bytes(const struct dirty_bits *dirty);
+
 /*
  * As bytes, the lowest bit first: `bytes`, a multiple of 8, from bit `first`
  * on, a multiple of 64.  What is behind the last bit is clear, and ignored.

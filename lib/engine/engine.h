@@ -88,6 +88,9 @@ struct write_options {
     struct engine_backing backing;
     uint64_t refcount_cache_bytes;
     bool keep_space; /* discards leave the file's space alone */
+    /* Bitmaps that cannot be kept up to date are dropped: otherwise it fails.
+     */
+    bool may_give_up_bitmaps;
 };
 
 struct engine;

@@ -22,6 +22,7 @@ struct byre {
     char *data_path; /* of the external data file, or NULL */
     char *backing_resolved; /* what backing_name stands for; NULL: unknown */
     bool metadata_only;
+    bool gives_up_bitmaps; /* that are damaged, to be writable */
 };
 
 /* What the disk is at `offset`, asked of the whole chain. */

@@ -29,7 +29,7 @@
      BYRE_OPEN_PROBE_BACKING | BYRE_OPEN_NO_PROBE | BYRE_OPEN_SHARED |         \
      BYRE_OPEN_METADATA_ONLY | BYRE_OPEN_NO_LOCK | BYRE_OPEN_NO_BACKING |      \
      BYRE_OPEN_WRITE | BYRE_OPEN_KEEP_SPACE | BYRE_OPEN_DIRECT |               \
-     BYRE_OPEN_NO_SYNC)
+     BYRE_OPEN_NO_SYNC | BYRE_OPEN_GIVE_UP_BITMAPS)
 
 static uint64_t or_default(uint64_t value, uint64_t default_value)
 {
@@ -291,6 +291,8 @@ int request_open(const struct request *request, struct byre **ret_img,
     if (r == BYRE_OK && !img->metadata_only)
         r = request_open_backing(request, img, err);
     if (r == BYRE_OK && request_writes(request)) {
+        img->gives_up_bitmaps =
+            (request->opts->flags & BYRE_OPEN_GIVE_UP_BITMAPS) != 0;
         r = image_prepare_write(
             img,
             or_default(request->opts->refcount_cache_bytes,

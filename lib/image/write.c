@@ -57,6 +57,7 @@ int image_prepare_write(struct byre *img, uint64_t cache_bytes, bool keep_space,
     struct write_options options = {
         .refcount_cache_bytes = cache_bytes,
         .keep_space = keep_space,
+        .may_give_up_bitmaps = img->gives_up_bitmaps,
     };
     int r;
 

@@ -169,9 +169,9 @@ struct qcow2_bitmap_entry bitmap_entry(const struct bitmap *bitmap, bool in_use)
     return (struct qcow2_bitmap_entry){
         .table_offset = bitmap->place.offset,
         .table_entries = bitmap->place.entries,
-        .flags = (in_use || bitmap->inconsistent ? QCOW2_BITMAP_FLAG_IN_USE
-                                                 : 0) |
-                 (bitmap->enabled ? QCOW2_BITMAP_FLAG_AUTO : 0),
+        .flags =
+            (in_use || bitmap->inconsistent ? QCOW2_BITMAP_FLAG_IN_USE : 0) |
+            (bitmap->enabled ? QCOW2_BITMAP_FLAG_AUTO : 0),
         .granularity_bits = (uint8_t)bitmap->granularity_bits,
         .name = bitmap->name,
         .name_bytes = (uint16_t)strlen(bitmap->name),

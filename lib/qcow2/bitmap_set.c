@@ -33,23 +33,32 @@ struct bitmap *bitmap_set_find(const struct bitmap_set *set, const char *name)
     return NULL;
 }
 
+int fail_no_bitmap(const char *name, struct byre_error *err)
+{
+    return fail(err, BYRE_E_NOT_FOUND, "Dirty bitmap '%s' not found", name);
+}
+
+int fail_inconsistent(const struct bitmap *bitmap, struct byre_error *err)
+{
+    return fail(err, BYRE_E_STATE,
+                "Bitmap '%s' is inconsistent and cannot be used: remove it",
+                bitmap->name);
+}
+
 int bitmap_set_find_sound(const struct bitmap_set *set, const char *name,
                           struct bitmap **ret_bitmap, struct byre_error *err)
 {
     struct bitmap *bitmap = bitmap_set_find(set, name);
 
     if (bitmap == NULL)
-        return fail(err, BYRE_E_NOT_FOUND, "Dirty bitmap '%s' not found", name);
+        return fail_no_bitmap(name, err);
     if (bitmap->inconsistent)
-        return fail(err, BYRE_E_STATE,
-                    "Bitmap '%s' is inconsistent and cannot be used: remove it",
-                    name);
+        return fail_inconsistent(bitmap, err);
     *ret_bitmap = bitmap;
     return BYRE_OK;
 }
 
-/* Whether writers set bits of it. */
-static bool is_noting(const struct bitmap *bitmap)
+bool bitmap_is_noting(const struct bitmap *bitmap)
 {
     return bitmap->enabled && !bitmap->inconsistent;
 }
@@ -59,7 +68,7 @@ void bitmap_set_changed(struct bitmap_set *set)
     set->changed = true;
     set->noting = 0;
     for (size_t i = 0; i < set->count; i++)
-        set->noting += is_noting(set->items[i]);
+        set->noting += bitmap_is_noting(set->items[i]);
     free(set->published);
     set->published = NULL;
 }

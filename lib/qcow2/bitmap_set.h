@@ -14,10 +14,10 @@
 #define BYRE_QCOW2_BITMAP_SET_H
 
 #include "base/dirty_bits.h"
+#include "base/offset_list.h"
 #include "format/bitmap.h"
 
 struct qcow2;
-struct bitmap_clusters;
 
 /* Where the table of a bitmap is in the file; no entries: nowhere. */
 struct bitmap_place {
@@ -39,6 +39,7 @@ struct bitmap_set {
     struct bitmap **items; /* in the order of the directory */
     size_t count;
     struct byre_bitmap *published; /* made of them when asked for, or NULL */
+    uint64_t held_bytes;           /* memory of bits that were loaded */
 
     /* Of an image that is open for writing: */
     size_t noting;                /* bitmaps that writers set bits of */
@@ -71,6 +72,12 @@ int bitmap_set_remove(struct bitmap_set *set, struct bitmap *bitmap,
 /* Counts anew which bitmaps writers set bits of; the list is made anew. */
 void bitmap_set_changed(struct bitmap_set *set);
 
+/* Whether writers set bits of it. */
+bool bitmap_is_noting(const struct bitmap *bitmap);
+
+int fail_no_bitmap(const char *name, struct byre_error *err);
+int fail_inconsistent(const struct bitmap *bitmap, struct byre_error *err);
+
 int bitmap_set_publish(struct bitmap_set *set, const struct byre_bitmap **ret,
                        size_t *ret_count, struct byre_error *err);
 
@@ -94,27 +101,25 @@ struct qcow2_bitmap_entry bitmap_entry(const struct bitmap *bitmap,
 uint64_t bitmap_bit_count(const struct qcow2 *qcow2,
                           const struct bitmap *bitmap);
 
+/* Whether it can be on a disk of that size. */
+int bitmap_check_size(const struct qcow2 *qcow2, const char *name,
+                      uint64_t disk_bytes, uint32_t granularity_bits,
+                      struct byre_error *err);
+
+/* Sets the bits that [offset, offset + length) of the disk touches. */
+int bitmap_set_range(struct bitmap *bitmap, uint64_t offset, uint64_t length,
+                     struct byre_error *err);
+
 /* Reads the bits, if they are not there yet. */
 int bitmap_load_bits(struct qcow2 *qcow2, struct bitmap *bitmap,
                      struct byre_error *err);
 
-/* A list of host clusters. */
-struct bitmap_clusters {
-    uint64_t *offsets;
-    size_t count;
-    size_t capacity;
-};
-
-void bitmap_clusters_done(struct bitmap_clusters *list);
 /* Adds the clusters that [offset, offset + bytes) touches. */
-int bitmap_clusters_add(struct bitmap_clusters *list, const struct qcow2 *qcow2,
+int bitmap_clusters_add(struct offset_list *list, const struct qcow2 *qcow2,
                         uint64_t offset, uint64_t bytes,
                         struct byre_error *err);
 /* Adds those of a table and of what it refers to. */
-int bitmap_clusters_add_table(struct bitmap_clusters *list,
-                              struct qcow2 *qcow2,
+int bitmap_clusters_add_table(struct offset_list *list, struct qcow2 *qcow2,
                               const struct bitmap_place *place,
                               struct byre_error *err);
-void bitmap_clusters_sort(struct bitmap_clusters *list);
-
 #endif

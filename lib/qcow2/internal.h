@@ -18,6 +18,7 @@
 #include "format/extensions.h"
 #include "format/header.h"
 #include "format/snapshot.h"
+#include "qcow2/bitmap_set.h"
 #include "qcow2/metadata.h"
 
 struct luks_texts;
@@ -32,12 +33,6 @@ struct snapshot_list {
     uint64_t table_bytes; /* of the whole table in the file */
 };
 
-struct bitmap_list {
-    struct byre_bitmap *public_entries;
-    char *texts;
-    size_t count;
-};
-
 struct qcow2 {
     struct engine engine; /* first, so that the two convert */
     struct byre_store *store;
@@ -49,6 +44,7 @@ struct qcow2 {
     bool has_bitmaps;
     bool bitmaps_damaged; /* the extension is; only listing them fails */
     char bitmaps_damage[BYRE_ERROR_MESSAGE_SIZE];
+    bool bitmaps_are_stale; /* an extension that nothing vouches for */
     struct qcow2_bitmaps_extension bitmaps_extension;
 
     /* Derived from the header. */
@@ -67,7 +63,7 @@ struct qcow2 {
     bool snapshots_loaded;
     struct snapshot_list snapshots;
     bool bitmaps_loaded;
-    struct bitmap_list bitmaps;
+    struct bitmap_set bitmaps;
     struct luks_texts *luks_texts; /* luks.c; NULL: not loaded */
 
     /* Of a disk that is open for writing (writable.c). */
@@ -157,10 +153,45 @@ int qcow2_find_snapshot(struct qcow2 *qcow2,
                         struct byre_error *err);
 void qcow2_snapshots_free(struct snapshot_list *list);
 
-/* bitmaps.c */
+/* bitmap_ops.c */
+extern const struct bitmap_ops qcow2_bitmap_ops;
 int qcow2_bitmaps(struct engine *engine, const struct byre_bitmap **ret,
                   size_t *ret_count, struct byre_error *err);
-void qcow2_bitmaps_free(struct bitmap_list *list);
+
+/* bitmap_write.c: bitmaps of a disk that is open for writing */
+/* Loads all; with `may_give_up` those of a damaged directory are dropped. */
+int qcow2_bitmaps_open(struct qcow2 *qcow2, bool may_give_up,
+                       struct byre_error *err);
+/* What comes of a failure `r` of theirs: `r`, or BYRE_OK without bitmaps. */
+int qcow2_bitmaps_give_up(struct qcow2 *qcow2, bool allowed, int r,
+                          struct byre_error *err);
+/* Adds all clusters that they are made of. */
+int qcow2_bitmaps_list_clusters(struct qcow2 *qcow2, struct offset_list *list,
+                                struct byre_error *err);
+/* Marks them in use in the file, durably; before anything else changes. */
+int qcow2_bitmaps_mark(struct qcow2 *qcow2, struct byre_error *err);
+void qcow2_bitmaps_forget(struct qcow2 *qcow2);
+/* The range is about to change.  Any number of threads inside the gate. */
+int qcow2_bitmaps_note_range(struct qcow2 *qcow2, uint64_t offset,
+                             uint64_t length, struct byre_error *err);
+static inline int qcow2_bitmaps_note(struct qcow2 *qcow2, uint64_t offset,
+                                     uint64_t length, struct byre_error *err)
+{
+    if (qcow2->bitmaps.noting == 0)
+        return BYRE_OK;
+    return qcow2_bitmaps_note_range(qcow2, offset, length, err);
+}
+/* All of the disk has changed.  With the gate closed, as the following. */
+void qcow2_bitmaps_mark_all(struct qcow2 *qcow2);
+/* Whether the disk may have that size. */
+int qcow2_bitmaps_check_size(const struct qcow2 *qcow2, uint64_t size_bytes,
+                             struct byre_error *err);
+/* The disk has another size: engine.size_bytes. */
+int qcow2_bitmaps_resize(struct qcow2 *qcow2, struct byre_error *err);
+
+/* bitmap_store.c: writes them to the file, durably; in use or not. */
+int qcow2_bitmaps_write(struct qcow2 *qcow2, bool in_use,
+                        struct byre_error *err);
 
 /* writable.c */
 extern const struct writer_ops qcow2_writer_ops;
@@ -171,6 +202,8 @@ int qcow2_write(struct engine *engine, uint64_t offset, const void *buf,
                 size_t length, uint32_t flags, const struct write_order *order,
                 struct byre_error *err);
 int qcow2_flush(struct engine *engine, struct byre_error *err);
+/* Flushes until all that was released is free. */
+int qcow2_settle(struct qcow2 *qcow2, struct byre_error *err);
 int qcow2_finish(struct engine *engine, struct byre_error *err);
 /* Raises file_end_bytes to `end`. */
 void qcow2_raise_file_end(struct qcow2 *qcow2, uint64_t end);
@@ -218,6 +251,9 @@ void qcow2_give_back_stream(struct engine *engine,
 /* zero.c */
 int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
                uint32_t flags, struct byre_error *err);
+/* The same, but bitmaps do not hear of it. */
+int qcow2_make_zero(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
+                    uint32_t flags, struct byre_error *err);
 int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err);
 

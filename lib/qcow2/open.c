@@ -70,7 +70,9 @@ static int take_bitmaps(struct qcow2 *qcow2,
 {
     struct byre_error ignored;
 
-    if ((qcow2->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) == 0)
+    qcow2->bitmaps_are_stale =
+        (qcow2->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) == 0;
+    if (qcow2->bitmaps_are_stale)
         return BYRE_OK;
     qcow2->has_bitmaps = true;
     qcow2->bitmaps_damaged =
@@ -347,7 +349,7 @@ static void qcow2_free(struct engine *engine)
     table_cache_free(qcow2->tables);
     transfer_done(&qcow2->transfer);
     qcow2_snapshots_free(&qcow2->snapshots);
-    qcow2_bitmaps_free(&qcow2->bitmaps);
+    bitmap_set_done(&qcow2->bitmaps);
     free(qcow2->luks_texts);
     pthread_mutex_destroy(&qcow2->lists_lock);
     byre_store_unref(qcow2->data_store);
@@ -374,6 +376,7 @@ static const struct engine_ops qcow2_ops = {
     .flush = qcow2_flush,
     .resize = qcow2_resize,
     .finish = qcow2_finish,
+    .bitmap_ops = &qcow2_bitmap_ops,
     .free = qcow2_free,
 };
 

@@ -262,8 +262,8 @@ static int cover_backing(struct qcow2 *qcow2, uint64_t old_bytes,
         r = writer_is_zero(&qcow2->writer, at, end - at, &zero, &n, err);
         if (r == BYRE_OK && !zero) {
             n = min_u64(align_up(at + n, cluster), end) - at;
-            r = qcow2_zero(&qcow2->engine, align_down(at, cluster),
-                           n + at % cluster, 0, err);
+            r = qcow2_make_zero(qcow2, align_down(at, cluster),
+                                n + at % cluster, 0, err);
         }
         at += n;
     }
@@ -334,11 +334,15 @@ static int grow(struct qcow2 *qcow2, uint64_t size_bytes,
         return r;
 
     qcow2->engine.size_bytes = size_bytes;
-    r = fill_new_part(qcow2, old_bytes, preallocation, err);
+    r = qcow2_bitmaps_resize(qcow2, err);
+    if (r == BYRE_OK)
+        r = fill_new_part(qcow2, old_bytes, preallocation, err);
     if (r == BYRE_OK)
         r = set_size(qcow2, size_bytes, err);
-    if (r < 0)
+    if (r < 0) {
         qcow2->engine.size_bytes = old_bytes;
+        qcow2_bitmaps_resize(qcow2, NULL);
+    }
     return r;
 }
 
@@ -377,7 +381,7 @@ static int cut_file(struct qcow2 *qcow2, struct byre_error *err)
     if (qcow2->store->identity.is_device)
         return BYRE_OK;
 
-    r = qcow2_finish(&qcow2->engine, err);
+    r = qcow2_settle(qcow2, err);
     if (r == BYRE_OK)
         r = store_get_size(qcow2->store, &file_bytes, err);
     if (r == BYRE_OK)
@@ -399,7 +403,9 @@ static int shrink(struct qcow2 *qcow2, uint64_t size_bytes,
         return r;
 
     qcow2->engine.size_bytes = size_bytes;
-    r = zero_tail(qcow2, size_bytes, err);
+    r = qcow2_bitmaps_resize(qcow2, err);
+    if (r == BYRE_OK)
+        r = zero_tail(qcow2, size_bytes, err);
     if (r == BYRE_OK)
         r = drop_clusters(qcow2, align_up(size_bytes, cluster_bytes(qcow2)),
                           l1_end(qcow2), err);
@@ -436,7 +442,7 @@ static int check_resize(const struct qcow2 *qcow2, uint64_t size_bytes,
                     "limit of %llu: open the image with larger tables allowed",
                     (unsigned long long)size_bytes, (unsigned long long)entries,
                     (unsigned long long)(qcow2->limits.max_table_bytes / 8));
-    return BYRE_OK;
+    return qcow2_bitmaps_check_size(qcow2, size_bytes, err);
 }
 
 int qcow2_resize(struct engine *engine, uint64_t size_bytes,

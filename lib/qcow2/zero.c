@@ -396,10 +396,9 @@ static int zero_part(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
 
 /* ---- The calls ---- */
 
-int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
-               uint32_t flags, struct byre_error *err)
+int qcow2_make_zero(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
+                    uint32_t flags, struct byre_error *err)
 {
-    struct qcow2 *qcow2 = qcow2_of(engine);
     const struct zeroing zeroing = {
         .may_unmap = (flags & BYRE_WRITE_MAY_UNMAP) != 0,
         .fast = (flags & BYRE_WRITE_FAST_ZERO) != 0,
@@ -408,8 +407,9 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
     const uint64_t unit = unit_bytes(qcow2);
     const uint64_t end = offset + length;
     /* The last unit of the disk counts as whole. */
-    const uint64_t last =
-        end == engine->size_bytes ? align_up(end, unit) : align_down(end, unit);
+    const uint64_t last = end == qcow2->engine.size_bytes
+                              ? align_up(end, unit)
+                              : align_down(end, unit);
     const uint64_t first = align_up(offset, unit);
     int r;
 
@@ -432,6 +432,18 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
     return r;
 }
 
+int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
+               uint32_t flags, struct byre_error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    int r;
+
+    r = qcow2_bitmaps_note(qcow2, offset, length, err);
+    if (r < 0)
+        return r;
+    return qcow2_make_zero(qcow2, offset, length, flags, err);
+}
+
 int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err)
 {
@@ -447,6 +459,9 @@ int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
 
     r = writer_check(&qcow2->writer, err);
     if (r < 0 || first >= last || !has_zero_entries(qcow2))
+        return r;
+    r = qcow2_bitmaps_note(qcow2, first, min_u64(last, end) - first, err);
+    if (r < 0)
         return r;
     return zero_units(qcow2, first, last - first, 0, &zeroing, err);
 }
