@@ -17,7 +17,8 @@
 #define SECTOR_SIZE      512
 
 enum {
-    OPTION_BITMAPS = OPTION_OTHER,
+    OPTION_BITMAP = OPTION_OTHER,
+    OPTION_BITMAPS,
     OPTION_SKIP_BROKEN_BITMAPS,
     OPTION_SALVAGE,
     OPTION_TARGET_IMAGE_OPTS,
@@ -44,10 +45,11 @@ static const struct option_spec convert_specs[] = {
       "the existing target reads as zeroes already" },
     { OPTION_TARGET_IMAGE_OPTS, "target-image-opts", NULL,
       "the target is a list of options: driver=raw,file.filename=NAME" },
-    { OPTION_BITMAPS, "bitmaps", NULL, "copy bitmaps too; only sources without "
-      "any are taken" },
+    { OPTION_BITMAPS, "bitmaps", NULL, "copy bitmaps too" },
     { OPTION_SKIP_BROKEN_BITMAPS, "skip-broken-bitmaps", NULL,
       "with --bitmaps: leave out those in use" },
+    { OPTION_BITMAP, "bitmap", "NAME", "copy only what this bitmap has noted; "
+      "the rest is in the backing file of the target" },
     { 'S', "sparse-size", "SIZE", "runs of so many zero bytes become holes "
       "(4k); 0: no holes" },
     { 'm', "parallel", "N", "copy with so many threads, 1 to 16" },
@@ -217,9 +219,14 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         break;
     case OPTION_BITMAPS:
         request->bitmaps = true;
+        request->job.flags |= BYRE_CONVERT_BITMAPS;
         break;
     case OPTION_SKIP_BROKEN_BITMAPS:
         request->skip_broken_bitmaps = true;
+        request->job.flags |= BYRE_CONVERT_SKIP_BROKEN_BITMAPS;
+        break;
+    case OPTION_BITMAP:
+        request->job.bitmap = argument;
         break;
     case OPTION_TARGET_IMAGE_OPTS:
         request->target_image_opts = true;
@@ -391,37 +398,21 @@ static struct byre **open_sources(const struct tool *tool,
     return NULL;
 }
 
-/*
- * Whether there is no bitmap to be copied with --bitmaps.  Returns false after
- * a message.
- */
-static bool bitmaps_may_stay(const struct tool *tool,
-                             const struct convert_request *request,
-                             struct byre *source)
+/* The library leaves them out; who asked for it is told. */
+static void warn_of_broken_bitmaps(const struct tool *tool,
+                                   const struct convert_request *request,
+                                   struct byre *source)
 {
     const struct byre_bitmap *list = NULL;
     size_t count = 0;
-    struct byre_error err;
 
-    if (!request->bitmaps)
-        return true;
-    if (byre_bitmap_list(source, &list, &count, &err) < 0) {
-        report(tool, "%s", err.message);
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if ((list[i].flags & BYRE_BITMAP_IN_USE) == 0 ||
-            !request->skip_broken_bitmaps) {
-            report(tool,
-                   "Cannot copy the bitmap '%s': this version copies none; "
-                   "without --bitmaps the disk is converted alone",
+    if (!request->skip_broken_bitmaps ||
+        byre_bitmap_list(source, &list, &count, NULL) < 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if ((list[i].flags & BYRE_BITMAP_IN_USE) != 0)
+            report(tool, "warning: Skipping inconsistent bitmap '%s'",
                    list[i].name);
-            return false;
-        }
-        report(tool, "warning: Skipping inconsistent bitmap '%s'",
-               list[i].name);
-    }
-    return true;
 }
 
 /* ---- The copy ---- */
@@ -498,8 +489,10 @@ static int convert(const struct tool *tool, struct convert_request *request,
     if (convert_target_prepare(tool, request, names[source_count], source_count,
                                &target))
         sources = open_sources(tool, request, names, source_count);
-    if (sources != NULL && bitmaps_may_stay(tool, request, sources[0]))
+    if (sources != NULL) {
+        warn_of_broken_bitmaps(tool, request, sources[0]);
         status = copy(tool, request, sources, source_count, target.target.name);
+    }
     close_sources(sources, source_count);
     convert_target_done(&target);
     return status;

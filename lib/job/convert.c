@@ -21,6 +21,7 @@
 #include "base/arith.h"
 #include "base/error.h"
 #include "base/workers.h"
+#include "job/convert_bitmaps.h"
 #include "job/convert_check.h"
 #include "job/job.h"
 #include "job/split.h"
@@ -104,7 +105,8 @@ static void start_walk(struct convert *convert)
         .unit_bytes = target_unit_bytes(&convert->target),
         .piece_bytes = piece_bytes(convert),
         .free_from = zeroes_are_free_from(convert),
-        .shallow = has_backing(convert),
+        .shallow = has_backing(convert) && job->bitmap == NULL,
+        .bitmap = job->bitmap,
         .zeroes_are_data = convert->target.image != NULL &&
                            job->sparse_bytes == BYRE_SPARSE_NONE,
         .whole_units = convert->target.compress,
@@ -411,6 +413,9 @@ static int copy_all(struct convert *convert)
         r = fail_nomem(&convert->error, "a buffer",
                        (size_t)convert->walk.rules.piece_bytes);
     if (r == BYRE_OK)
+        r = convert_bitmaps_copy(convert->sources[0], convert->target.image,
+                                 convert->opts.job.flags, &convert->error);
+    if (r == BYRE_OK)
         r = target_finish(&convert->target,
                           !has_flag(convert, BYRE_CONVERT_NO_SYNC),
                           &convert->error);
@@ -432,6 +437,10 @@ static int convert_run(struct byre_job *job, struct byre_error *err)
     };
     int r, closed;
 
+    r = convert_bitmaps_check(convert->sources[0], convert->opts.job.flags,
+                              convert->opts.job.bitmap, err);
+    if (r < 0)
+        return r;
     r = target_open(&request, &convert->target, err);
     if (r < 0)
         return r;

@@ -97,6 +97,29 @@ static enum piece_kind kind_of(uint32_t extent_flags)
     return extent_flags & BYRE_EXTENT_ALLOCATED ? PIECE_DATA : PIECE_LEFT;
 }
 
+/* Leaves what the bitmap has not noted; the rest is as the disk reads. */
+static int ask_bitmap(const struct walk *walk, struct segment *segment,
+                      struct byre_error *err)
+{
+    uint64_t length;
+    uint32_t dirty;
+    int r;
+
+    if (walk->rules.bitmap == NULL)
+        return BYRE_OK;
+    r = byre_bitmap_extent(segment->source, walk->rules.bitmap,
+                           segment->source_offset, segment->length, &dirty,
+                           &length, err);
+    if (r < 0)
+        return r;
+    segment->length = length;
+    if (dirty == 0)
+        segment->kind = PIECE_LEFT;
+    else if (segment->kind == PIECE_LEFT)
+        segment->kind = PIECE_ZERO;
+    return BYRE_OK;
+}
+
 /* What comes next, up to the end of its extent: 1, or 0 at the end. */
 static int peek(struct walk *walk, struct segment *ret, struct byre_error *err)
 {
@@ -118,7 +141,8 @@ static int peek(struct walk *walk, struct segment *ret, struct byre_error *err)
         .length = extent->offset + extent->length - walk->source_offset,
         .kind = kind_of(extent->flags),
     };
-    return 1;
+    r = ask_bitmap(walk, ret, err);
+    return r < 0 ? r : 1;
 }
 
 /* Goes on by what lies within the extent that comes next. */

@@ -40,6 +40,7 @@ struct walk_rules {
     uint64_t piece_bytes; /* the most of a data piece; the same, not less */
     uint64_t free_from;   /* zeroes from there on are in the target already */
     bool shallow;         /* what a source's backing files hold is left */
+    const char *bitmap;   /* what it has not noted is left; NULL: none */
     bool zeroes_are_data; /* other zeroes go through a buffer */
     bool whole_units;     /* a unit that is left in part is read whole */
     bool salvage;         /* damage becomes zeroes */

@@ -46,7 +46,6 @@ struct bitmap_set {
     bool marked;                  /* the file has them in use */
     bool rearranged;              /* bitmaps came or went */
     bool changed;                 /* flags of them did */
-    bool unsure;                  /* which directory the header has */
     struct bitmap_place *dropped; /* tables to be freed */
     size_t dropped_count;
 };

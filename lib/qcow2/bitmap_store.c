@@ -296,10 +296,16 @@ static int list_released(struct storing *storing, struct byre_error *err)
     return r;
 }
 
-static int switch_head(struct storing *storing, struct byre_error *err)
+/*
+ * Where the write or the barrier fails, the file has the old head or the new
+ * one, and what either refers to must stay: nothing more is written.
+ */
+static int switch_head(struct storing *storing, bool *ret_touched,
+                       struct byre_error *err)
 {
     struct qcow2 *qcow2 = storing->qcow2;
     const bool any = storing->extension.bitmap_count > 0;
+    struct byre_error why = { 0 };
     struct head head = { 0 };
     uint8_t data[24];
     int r;
@@ -314,9 +320,13 @@ static int switch_head(struct storing *storing, struct byre_error *err)
     if (any)
         head.header.autoclear |= QCOW2_AUTOCLEAR_BITMAPS;
     if (r == BYRE_OK) {
-        r = head_store(qcow2, &head, err);
-        /* Without room or memory nothing was touched. */
-        qcow2->bitmaps.unsure = r < 0 && r != BYRE_E_LIMIT && r != BYRE_E_NOMEM;
+        r = head_store(qcow2, &head, &why);
+        /* Without room or memory nothing was. */
+        *ret_touched = r != BYRE_E_LIMIT && r != BYRE_E_NOMEM;
+        if (r < 0 && *ret_touched)
+            writer_stick(&qcow2->writer, &why);
+        if (r < 0 && err != NULL)
+            *err = why;
     }
     head_done(&head);
     return r;
@@ -342,6 +352,7 @@ static void settle(struct storing *storing)
 
 static int write_anew(struct storing *storing, struct byre_error *err)
 {
+    bool touched = false;
     int r;
 
     r = list_released(storing, err);
@@ -354,10 +365,10 @@ static int write_anew(struct storing *storing, struct byre_error *err)
     if (r < 0)
         return give_back(storing, r);
 
-    r = switch_head(storing, err);
+    r = switch_head(storing, &touched, err);
     if (r == BYRE_OK)
         settle(storing);
-    else if (!storing->qcow2->bitmaps.unsure)
+    else if (!touched)
         give_back(storing, r);
     return r;
 }
@@ -384,7 +395,7 @@ static bool only_flags_differ(const struct qcow2 *qcow2)
 {
     const struct bitmap_set *set = &qcow2->bitmaps;
 
-    if (set->rearranged || set->unsure)
+    if (set->rearranged)
         return false;
     for (size_t i = 0; i < set->count; i++)
         if (needs_writing(set->items[i]))
@@ -400,8 +411,11 @@ int qcow2_bitmaps_write(struct qcow2 *qcow2, bool in_use,
 {
     struct storing storing = { .qcow2 = qcow2, .in_use = in_use };
     struct bitmap_set *set = &qcow2->bitmaps;
-    int r = BYRE_OK;
+    int r;
 
+    r = writer_check(&qcow2->writer, err);
+    if (r < 0)
+        return r;
     if (!only_flags_differ(qcow2)) {
         r = write_anew(&storing, err);
         offset_list_done(&storing.taken);

@@ -20,6 +20,7 @@
 #define SNAPSHOT   KIND_SNAPSHOT
 #define HAND_V1    KIND_HAND_V1
 #define NO_ZEROES  KIND_MAKES_NO_ZEROES
+#define BITMAPS    KIND_BITMAPS
 #define DISK_UNITS 64
 
 /* The head of an entry: a name, flags, version, cluster and unit. */
@@ -37,6 +38,14 @@
     "qemu-io -f qcow2 -c 'write -q -P 3 512 1024' $I && "                      \
     "qemu-img snapshot -c two $I && "                                          \
     "qemu-io -f qcow2 -c 'write -q -P 4 0 " cluster "' $I"
+
+/* Bitmaps beside data, of which one has something noted. */
+#define BITMAP_RECIPE(options)                                                 \
+    "qemu-img create -q -f qcow2 -o cluster_size=4k" options " $I 96k && "     \
+    "qemu-img bitmap --add -g 512 $I fine && "                                 \
+    "qemu-io -f qcow2 -c 'write -q -P 1 8k 20k' $I && "                        \
+    "qemu-img bitmap --add --disable $I off && "                               \
+    "qemu-img bitmap --add $I all"
 
 const struct image_kind image_kinds[] = {
     { KIND("v3-512", 0, 3, 512, 640) },
@@ -116,6 +125,18 @@ const struct image_kind image_kinds[] = {
                 "-c 'write -q -c -P 2 4k 4k' -c 'write -q -c -P 3 8k 4k' "
                 "-c 'write -q -c -P 4 12k 4k' -c 'write -q -c -P 5 32k 4k' "
                 "$I" },
+    { KIND("bitmap-512", BITMAPS, 3, 512, 640) },
+    { KIND("bitmap-4k", BITMAPS, 3, 4 * KIB, 1536) },
+    { KIND("bitmap-64k", BITMAPS, 3, 64 * KIB, 24 * KIB) },
+    { KIND("bitmap-extended", BITMAPS, 3, 16 * KIB, 6 * KIB),
+      .create_flags = EXTENDED },
+    { KIND("bitmap-data", BITMAPS | DATA_FILE, 3, 4 * KIB, 1536) },
+    { KIND("bitmap-luks", BITMAPS, 3, 4 * KIB, 1536), .encryption = LUKS },
+    { KIND("bitmap-overlay", BITMAPS, 3, 4 * KIB, 1536), .base_bytes = 51000 },
+    { KIND("bitmap-kept", BITMAPS, 3, 4 * KIB, 1536),
+      .recipe = BITMAP_RECIPE("") },
+    { KIND("bitmap-lazy", BITMAPS, 3, 4 * KIB, 1536),
+      .recipe = BITMAP_RECIPE(",lazy_refcounts=on") },
 };
 
 const size_t image_kind_count = sizeof(image_kinds) / sizeof(image_kinds[0]);

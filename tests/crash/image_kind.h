@@ -15,6 +15,8 @@
 #define KIND_HAND_V1   (1u << 1) /* version 1, 4 KiB clusters over a base */
 /* Snapshots: their content is checked too. */
 #define KIND_SNAPSHOT (1u << 2)
+/* Bitmaps: what they have noted is checked. */
+#define KIND_BITMAPS (1u << 4)
 #define KIND_MAKES_NO_ZEROES                                                   \
     (1u << 3) /* a discard may leave what was there                            \
                */

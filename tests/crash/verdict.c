@@ -175,6 +175,7 @@ int verdict_state(const struct runner *runner, struct byre_store *const *stores,
                   uint64_t cut, unsigned flags, struct byre_error *err)
 {
     const bool snapshot = runner->beginning->snapshot != NULL;
+    const bool bitmaps = (runner->plan->kind->flags & KIND_BITMAPS) != 0;
     struct strict_report before;
     bool leaks_allowed;
     int r;
@@ -184,8 +185,12 @@ int verdict_state(const struct runner *runner, struct byre_store *const *stores,
     r = check_report(&before, "as it was left", err);
     if (r == BYRE_OK && (flags & VERDICT_NO_LEAKS) != 0)
         r = check_closed(stores[0], false, "closed", err);
+    if (r == BYRE_OK && bitmaps)
+        r = verdict_bitmaps(runner, stores, flags, err);
     if (r == BYRE_OK)
         r = open_and_look(runner, stores, cut, flags, err);
+    if (r == BYRE_OK && bitmaps)
+        r = verdict_bitmaps(runner, stores, flags, err);
     if (r == BYRE_OK && snapshot)
         r = check_snapshot(runner, stores, err);
     if (r == BYRE_OK)

@@ -31,6 +31,11 @@ int verdict_state(const struct runner *runner, struct byre_store *const *stores,
 int verdict_qemu(const struct runner *runner, struct byre_store *const *stores,
                  uint64_t cut, struct byre_error *err);
 
+/* What the bitmaps of a state, which is opened for reading, have noted. */
+int verdict_bitmaps(const struct runner *runner,
+                    struct byre_store *const *stores, unsigned flags,
+                    struct byre_error *err);
+
 /* Whether sector after sector of `bytes` is allowed at `cut`. */
 int verdict_content(const struct runner *runner, uint64_t cut,
                     const uint8_t *bytes, uint64_t length,
