@@ -139,9 +139,10 @@ static struct cluster_bits look_at(const struct storing *storing,
 
     bits.count = min_u64(most, bitmap->bits.bits - bits.first);
     set = dirty_bits_count(&bitmap->bits, bits.first, bits.count);
-    bits.kind = set == 0            ? BITMAP_CLUSTER_ZEROES
-                : set == bits.count ? BITMAP_CLUSTER_ONES
-                                    : BITMAP_CLUSTER_DATA;
+    /* QEMU takes "ones" for more bits than a bitmap has in its last part. */
+    bits.kind = set == 0      ? BITMAP_CLUSTER_ZEROES
+                : set == most ? BITMAP_CLUSTER_ONES
+                              : BITMAP_CLUSTER_DATA;
     return bits;
 }
 
