@@ -94,7 +94,8 @@ static int drop_stale(struct qcow2 *qcow2, struct byre_error *err)
     head_done(&head);
     if (r == BYRE_OK)
         qcow2->bitmaps_are_stale = false;
-    return r;
+    /* Without room it stays: nobody believes it, with that bit clear. */
+    return r == BYRE_E_LIMIT ? BYRE_OK : r;
 }
 
 int qcow2_bitmaps_mark(struct qcow2 *qcow2, struct byre_error *err)

@@ -129,9 +129,12 @@ class Disk:
         for _ in range(self.rng.randrange(1, 5)):
             what = self.rng.choice(["write -q -P 7", "write -q -z",
                                     "write -q -z -u", "discard -q"])
-            offset, length = self.range_of(
-                self.cluster if what.startswith("discard") and
-                self.size >= self.cluster else 512)
+            if not what.startswith("discard"):
+                offset, length = self.range_of(512)
+            elif self.size >= self.cluster:
+                offset, length = self.range_of(self.cluster)
+            else:
+                offset, length = 0, self.size
             commands.append("%s %d %d" % (what, offset, length))
             for bitmap in self.bitmaps.values():
                 if bitmap.enabled:
