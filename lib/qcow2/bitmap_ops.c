@@ -86,13 +86,12 @@ int bitmap_check_size(const struct qcow2 *qcow2, const char *name,
 
     if (bytes == 0)
         return fail(err, BYRE_E_UNSUPPORTED,
-                    "bitmap '%s' would have no bits: the disk is empty", name);
+                    "an empty disk has no bits for bitmap '%s'", name);
     if (bytes > QCOW2_MAX_BITMAP_BYTES)
         return fail(err, BYRE_E_LIMIT,
-                    "bitmap '%s' would have %" PRIu64
-                    " bytes, more than the limit of %" PRIu64
-                    ": use a larger granularity",
-                    name, bytes, QCOW2_MAX_BITMAP_BYTES);
+                    "%" PRIu64 " bytes of bits are more than the limit of "
+                    "%" PRIu64 ": use a larger granularity for bitmap '%s'",
+                    bytes, QCOW2_MAX_BITMAP_BYTES, name);
     return BYRE_OK;
 }
 

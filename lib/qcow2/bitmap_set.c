@@ -63,14 +63,19 @@ bool bitmap_is_noting(const struct bitmap *bitmap)
     return bitmap->enabled && !bitmap->inconsistent;
 }
 
-void bitmap_set_changed(struct bitmap_set *set)
+static void forget_published(struct bitmap_set *set)
 {
     set->changed = true;
+    free(set->published);
+    set->published = NULL;
+}
+
+void bitmap_set_changed(struct bitmap_set *set)
+{
+    forget_published(set);
     set->noting = 0;
     for (size_t i = 0; i < set->count; i++)
         set->noting += bitmap_is_noting(set->items[i]);
-    free(set->published);
-    set->published = NULL;
 }
 
 int bitmap_set_append(struct bitmap_set *set, struct bitmap *bitmap,
@@ -86,7 +91,8 @@ int bitmap_set_append(struct bitmap_set *set, struct bitmap *bitmap,
         return fail_nomem(err, "a list of bitmaps", bytes);
     set->items = items;
     items[set->count++] = bitmap;
-    bitmap_set_changed(set);
+    set->noting += bitmap_is_noting(bitmap);
+    forget_published(set);
     return BYRE_OK;
 }
 
