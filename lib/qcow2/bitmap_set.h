@@ -117,6 +117,9 @@ int bitmap_load_bits(struct qcow2 *qcow2, struct bitmap *bitmap,
 int bitmap_clusters_add(struct offset_list *list, const struct qcow2 *qcow2,
                         uint64_t offset, uint64_t bytes,
                         struct byre_error *err);
+/* Adds those of all bitmaps, and of the directory. */
+int bitmap_set_list_clusters(const struct bitmap_set *set, struct qcow2 *qcow2,
+                             struct offset_list *list, struct byre_error *err);
 /* Adds those of a table and of what it refers to. */
 int bitmap_clusters_add_table(struct offset_list *list, struct qcow2 *qcow2,
                               const struct bitmap_place *place,

@@ -6,7 +6,6 @@
  */
 #include "base/arith.h"
 #include "base/error.h"
-#include "qcow2/head.h"
 #include "qcow2/internal.h"
 
 /* ---- Opening ---- */
@@ -33,8 +32,8 @@ static int load_all(struct qcow2 *qcow2, struct byre_error *err)
     return r;
 }
 
-int qcow2_bitmaps_list_clusters(struct qcow2 *qcow2, struct offset_list *list,
-                                struct byre_error *err)
+int bitmap_set_list_clusters(const struct bitmap_set *set, struct qcow2 *qcow2,
+                             struct offset_list *list, struct byre_error *err)
 {
     const struct qcow2_bitmaps_extension *extension = &qcow2->bitmaps_extension;
     int r;
@@ -43,9 +42,8 @@ int qcow2_bitmaps_list_clusters(struct qcow2 *qcow2, struct offset_list *list,
         return BYRE_OK;
     r = bitmap_clusters_add(list, qcow2, extension->directory_offset,
                             extension->directory_bytes, err);
-    for (size_t i = 0; i < qcow2->bitmaps.count && r == BYRE_OK; i++)
-        r = bitmap_clusters_add_table(list, qcow2,
-                                      &qcow2->bitmaps.items[i]->place, err);
+    for (size_t i = 0; i < set->count && r == BYRE_OK; i++)
+        r = bitmap_clusters_add_table(list, qcow2, &set->items[i]->place, err);
     return r;
 }
 
@@ -79,31 +77,11 @@ int qcow2_bitmaps_open(struct qcow2 *qcow2, bool may_give_up,
     return r;
 }
 
-/* Their clusters stay counted: what refers to them cannot be trusted. */
-static int drop_stale(struct qcow2 *qcow2, struct byre_error *err)
-{
-    struct head head = { 0 };
-    int r;
-
-    r = head_load(qcow2, &head, err);
-    if (r < 0)
-        return r;
-    r = head_set_extension(&head, QCOW2_EXT_BITMAPS, NULL, 0, err);
-    if (r == BYRE_OK)
-        r = head_store(qcow2, &head, err);
-    head_done(&head);
-    if (r == BYRE_OK)
-        qcow2->bitmaps_are_stale = false;
-    /* Without room it stays: nobody believes it, with that bit clear. */
-    return r == BYRE_E_LIMIT ? BYRE_OK : r;
-}
-
 int qcow2_bitmaps_mark(struct qcow2 *qcow2, struct byre_error *err)
 {
-    int r = BYRE_OK;
+    int r;
 
-    if (qcow2->bitmaps_are_stale)
-        r = drop_stale(qcow2, err);
+    r = qcow2_bitmaps_drop_stale(qcow2, err);
     if (r == BYRE_OK && has_sound(&qcow2->bitmaps))
         r = qcow2_bitmaps_write(qcow2, true, err);
     if (r == BYRE_OK)

@@ -165,9 +165,6 @@ int qcow2_bitmaps_open(struct qcow2 *qcow2, bool may_give_up,
 /* What comes of a failure `r` of theirs: `r`, or BYRE_OK without bitmaps. */
 int qcow2_bitmaps_give_up(struct qcow2 *qcow2, bool allowed, int r,
                           struct byre_error *err);
-/* Adds all clusters that they are made of. */
-int qcow2_bitmaps_list_clusters(struct qcow2 *qcow2, struct offset_list *list,
-                                struct byre_error *err);
 /* Marks them in use in the file, durably; before anything else changes. */
 int qcow2_bitmaps_mark(struct qcow2 *qcow2, struct byre_error *err);
 void qcow2_bitmaps_forget(struct qcow2 *qcow2);
@@ -188,6 +185,9 @@ int qcow2_bitmaps_check_size(const struct qcow2 *qcow2, uint64_t size_bytes,
                              struct byre_error *err);
 /* The disk has another size: engine.size_bytes. */
 int qcow2_bitmaps_resize(struct qcow2 *qcow2, struct byre_error *err);
+
+/* bitmap_stale.c: an extension that no autoclear bit vouches for goes. */
+int qcow2_bitmaps_drop_stale(struct qcow2 *qcow2, struct byre_error *err);
 
 /* bitmap_store.c: writes them to the file, durably; in use or not. */
 int qcow2_bitmaps_write(struct qcow2 *qcow2, bool in_use,

@@ -70,11 +70,9 @@ static int take_bitmaps(struct qcow2 *qcow2,
 {
     struct byre_error ignored;
 
-    qcow2->bitmaps_are_stale =
-        (qcow2->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) == 0;
-    if (qcow2->bitmaps_are_stale)
-        return BYRE_OK;
-    qcow2->has_bitmaps = true;
+    qcow2->has_bitmaps =
+        (qcow2->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) != 0;
+    qcow2->bitmaps_are_stale = !qcow2->has_bitmaps;
     qcow2->bitmaps_damaged =
         qcow2_bitmaps_extension_decode(extension, qcow2->header.cluster_bits,
                                        &qcow2->bitmaps_extension, &ignored) < 0;

@@ -226,7 +226,7 @@ static int guard_bitmaps(struct qcow2 *qcow2, bool may_give_up,
     size_t added = 0;
     int r;
 
-    r = qcow2_bitmaps_list_clusters(qcow2, &list, err);
+    r = bitmap_set_list_clusters(&qcow2->bitmaps, qcow2, &list, err);
     if (r == BYRE_OK)
         r = guard_clusters(qcow2, METADATA_BITMAPS, &list, &added, err);
     for (size_t i = 0; i < added && r < 0; i++)

@@ -137,6 +137,10 @@ const struct image_kind image_kinds[] = {
       .recipe = BITMAP_RECIPE("") },
     { KIND("bitmap-lazy", BITMAPS, 3, 4 * KIB, 1536),
       .recipe = BITMAP_RECIPE(",lazy_refcounts=on") },
+    { KIND("bitmap-stale", BITMAPS, 3, 4 * KIB, 1536),
+      .recipe =
+          BITMAP_RECIPE("") " && printf '\\0' | "
+                            "dd of=$I bs=1 seek=95 conv=notrunc status=none" },
 };
 
 const size_t image_kind_count = sizeof(image_kinds) / sizeof(image_kinds[0]);

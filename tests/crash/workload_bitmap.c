@@ -141,6 +141,8 @@ static const struct workload bitmap_workloads[] = {
     { "bitmap-kept", "bitmap-kept", 0, 0 },
     { "bitmap-kept", "bitmap-random", 0, 0 },
     { "bitmap-lazy", "bitmap-kept", 0, 0 },
+    { "bitmap-stale", "bitmap-note", 0, 0 },
+    { "snapshot-4k", "bitmap-note", 0, 0 },
 };
 
 const struct workload_set bitmap_set = {

@@ -324,8 +324,31 @@ def judge_stale(folder, seed):
     disk.io(BYRE, ["write -q 0 1k"])
     if Qcow2File(folder + "/" + FILE).extension(EXT_BITMAPS) is not None:
         raise Differs("a stale bitmap is kept")
-    run([QEMU_IMG, "check", "-q", "-r", "leaks", FILE], folder)
     disk.call([QEMU_IMG, "check", "-q", FILE])
+
+
+def judge_stale_reused(folder, seed):
+    """What QEMU's check has freed of stale bitmaps is others' now."""
+    disk = Disk(folder, random.Random(seed), 65536, False)
+    disk.call([QEMU_IMG, "bitmap", "--add", FILE, "b"])
+    disk.io(QEMU_IMG, ["write -q 0 1k"])
+    image = Qcow2File(folder + "/" + FILE)
+    extension = image.extension(EXT_BITMAPS)[0]
+    image.put("I", extension, 0x12345678)
+    image.put("Q", AUTOCLEAR, 0)
+    image.save()
+    run([QEMU_IMG, "check", "-q", "-r", "leaks", FILE], folder)
+    disk.io(QEMU_IMG, ["write -q -P 7 0 %d" % disk.size])
+    image = Qcow2File(folder + "/" + FILE)
+    for kind, at, _ in image.extensions():
+        if kind == 0x12345678:
+            image.put("I", at, EXT_BITMAPS)
+    image.save()
+    disk.io(BYRE, ["write -q -P 8 0 64k"])
+    disk.io(BYRE, ["write -q -P 9 64k 64k"])
+    disk.call([QEMU_IMG, "check", "-q", FILE])
+    disk.io(QEMU_IMG, ["read -q -P 8 0 64k", "read -q -P 9 64k 64k",
+                       "read -q -P 7 128k %d" % (disk.size - 131072)])
 
 
 def judge_increment(folder, seed, extended):
@@ -365,7 +388,9 @@ def cases(seed, rounds, steps):
                        judge_increment, (seed + number, True)))
     return result + [("byre crashes", judge_crash, (seed,)),
                      ("QEMU crashes", judge_qemu_crash, (seed,)),
-                     ("stale bitmaps", judge_stale, (seed,))]
+                     ("stale bitmaps", judge_stale, (seed,)),
+                     ("stale bitmaps without clusters", judge_stale_reused,
+                      (seed,))]
 
 
 def main():
