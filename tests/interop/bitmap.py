@@ -18,9 +18,8 @@ import sys
 
 from common import (BYRE, QEMU_IMG, QEMU_IO, BuildError, Scratch, Tap, must,
                     need_tools, run)
-from qcow2file import AUTOCLEAR, Qcow2File
+from qcow2file import AUTOCLEAR, EXT_BITMAPS, Qcow2File
 
-EXT_BITMAPS = 0x23852875
 FILE = "t.qcow2"
 IN_USE, AUTO = 1, 2
 
