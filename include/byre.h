@@ -206,7 +206,10 @@ struct byre;
 #define BYRE_OPEN_METADATA_ONLY (UINT32_C(1) << 5)
 /* Take and test no locks at all. */
 #define BYRE_OPEN_NO_LOCK (UINT32_C(1) << 6)
-/* Open the image alone: what it leaves to a backing file reads as zeroes. */
+/*
+ * Open the image alone: what it leaves to a backing file reads as zeroes, and
+ * a write that needs it, to fill up a cluster, is refused.
+ */
 #define BYRE_OPEN_NO_BACKING (UINT32_C(1) << 7)
 /*
  * Open for writing too.  Images below it in the chain stay read-only.  Refused
@@ -249,7 +252,7 @@ struct byre_ref {
 struct byre_open_options {
     size_t size;
     uint32_t flags;           /* BYRE_OPEN_* */
-    uint32_t max_chain_depth; /* images in a chain; 0: 200 */
+    uint32_t max_chain_depth; /* images in a chain; 0: 200; 1024 at most */
 
     /* "raw", "qcow" or "qcow2"; NULL: probed, see docs/open-policy.md. */
     const char *format;
@@ -661,6 +664,8 @@ BYRE_API int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
  * lost.  When opening for writing fails the image stays open for reading.  The
  * images below it stay as they are; one below another that is open may be
  * reopened by itself (byre_get_backing()), as commit does.
+ * An image that was opened by a descriptor for reading stays so, and so do a
+ * snapshot and an image that is shared with a writer.
  */
 BYRE_API int byre_reopen(struct byre *img, uint32_t flags,
                          struct byre_error *err);
@@ -675,7 +680,9 @@ BYRE_API int byre_reopen(struct byre *img, uint32_t flags,
  * from now on.  The content of the disk is the caller's business: nothing is
  * copied (see byre_rebase()).  Needs an image that is open for writing; waits
  * for data calls to end.  Durable when it returns; a crash or a failure leaves
- * the old name or the new one.
+ * the old name or the new one.  `open->backing` is an open image to stand on
+ * instead of one that is opened by the name.  What byre_get_info() and
+ * byre_get_backing() have told of the old one is gone then.
  */
 BYRE_API int byre_set_backing(struct byre *img, const char *name,
                               const char *format,

@@ -15,6 +15,7 @@
 #ifndef BYRE_ENGINE_ENGINE_H
 #define BYRE_ENGINE_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "byre.h"
@@ -138,8 +139,10 @@ struct engine {
     uint32_t cluster_bits; /* 0: no clusters */
     uint32_t encryption;   /* BYRE_ENCRYPTION_* */
     bool needs_data_file;  /* clusters live in an external data file */
-    bool writable;         /* prepare_write has succeeded */
-    struct gate gate;      /* of a writable one: data calls pass it */
+    /* prepare_write has succeeded, and end_write has not come since.  Changes
+       with the gate closed; looked at outside it is a hint. */
+    atomic_bool writable;
+    struct gate gate; /* data calls pass it */
     /* Space that becomes free is not used again: writers whose allocations are
        ordered want places that do not depend on when a flush comes. */
     bool reuses_nothing;
@@ -189,8 +192,10 @@ struct engine_ops {
     /* ---- Of a disk that is open for writing ---- */
 
     /*
-     * Once, after prepare, and before any of the following: makes the disk
-     * writable, repairing what a crash has left.
+     * After prepare, and before any of the following: makes the disk writable,
+     * repairing what a crash has left.  What the file holds counts then, not
+     * what was read before.  On failure the disk can be read as before.  With
+     * the gate closed, unless nobody has the disk yet.
      */
     int (*prepare_write)(struct engine *engine,
                          const struct write_options *options,
@@ -243,6 +248,15 @@ struct engine_ops {
     /* Changes the recorded name; NULL: none.  Durable. */
     int (*set_backing_name)(struct engine *engine, const char *name,
                             const char *format, struct byre_error *err);
+    /* What it stands on from now on, while it is writable. */
+    void (*set_backing)(struct engine *engine,
+                        const struct engine_backing *backing);
+    /*
+     * Leaves all of the disk to what it stands on, durably, and gives the space
+     * back.  A crash or a failure leaves any part of it as it was.
+     */
+    int (*empty)(struct engine *engine, const struct engine_progress *progress,
+                 struct byre_error *err);
 
     /* As byre_amend(); `progress` may be NULL. */
     int (*amend)(struct engine *engine, const struct byre_amend_options *opts,

@@ -43,6 +43,13 @@ int l1_load(struct l1_table *l1, struct byre_store *store, uint64_t offset,
             uint64_t entries, uint64_t max_bytes, struct byre_error *err);
 
 /*
+ * Loads it anew and makes room for all `entries`, in the place of what there
+ * is, which stays on failure.  The caller is alone.
+ */
+int l1_reload(struct l1_table *l1, struct byre_store *store, uint64_t offset,
+              uint64_t entries, uint64_t max_bytes, struct byre_error *err);
+
+/*
  * Makes room for `entries`; the new ones are zero.  The caller is alone but for
  * flushes, and has left them no change: entries and `offset` move.
  */

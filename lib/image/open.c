@@ -107,36 +107,36 @@ unsigned request_file_flags(const struct byre_open_options *opts,
 }
 
 /* Writers of a raw disk do not keep one another away. */
-static int lock_for_writing(const struct request *request, const char *format,
-                            struct byre_error *err)
+static int lock_for_writing(struct byre_store *file, const char *format,
+                            const char *name, struct byre_error *err)
 {
     if (strcmp(format, "raw") == 0)
-        return file_store_lock(request->file, FILE_LOCK_READ | FILE_LOCK_WRITE,
-                               0, request->name, err);
-    return file_store_lock(
-        request->file, FILE_LOCK_READ | FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
-        FILE_LOCK_WRITE | FILE_LOCK_RESIZE, request->name, err);
+        return file_store_lock(file, FILE_LOCK_READ | FILE_LOCK_WRITE, 0, name,
+                               err);
+    return file_store_lock(file,
+                           FILE_LOCK_READ | FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
+                           FILE_LOCK_WRITE | FILE_LOCK_RESIZE, name, err);
 }
 
 /*
  * A reader keeps writers away; who only describes a raw disk asks nothing of
  * anybody.  (Measured on QEMU 7.2, tests/interop.)
  */
-static int lock_image(const struct request *request, const char *format,
-                      struct byre_error *err)
+int lock_image(const struct byre *img, const char *format, bool writes,
+               struct byre_error *err)
 {
-    const uint32_t flags = request->opts->flags;
+    const uint32_t flags = img->open_flags;
     const bool describes = (flags & BYRE_OPEN_METADATA_ONLY) != 0;
 
-    if ((flags & BYRE_OPEN_NO_LOCK) || request->file == NULL ||
+    if ((flags & BYRE_OPEN_NO_LOCK) || img->file == NULL ||
         (describes && strcmp(format, "raw") == 0))
         return BYRE_OK;
-    if (request_writes(request))
-        return lock_for_writing(request, format, err);
+    if (writes)
+        return lock_for_writing(img->file, format, img->name, err);
     return file_store_lock(
-        request->file, describes ? 0 : FILE_LOCK_READ,
+        img->file, describes ? 0 : FILE_LOCK_READ,
         flags & BYRE_OPEN_SHARED ? 0 : FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
-        request->name, err);
+        img->name, err);
 }
 
 static bool same_file(const struct store_identity *a,
@@ -148,9 +148,10 @@ static bool same_file(const struct store_identity *a,
 
 static int refuse_loops(const struct request *request, struct byre_error *err)
 {
-    const uint32_t most = request->opts->max_chain_depth != 0
-                              ? request->opts->max_chain_depth
-                              : DEFAULT_CHAIN_DEPTH;
+    const uint32_t asked = request->opts->max_chain_depth != 0
+                               ? request->opts->max_chain_depth
+                               : DEFAULT_CHAIN_DEPTH;
+    const uint32_t most = asked < CHAIN_MAX_DEPTH ? asked : CHAIN_MAX_DEPTH;
 
     if (request->depth >= most)
         return fail(err, BYRE_E_LIMIT,
@@ -258,6 +259,14 @@ static int open_alone(const struct request *request, struct byre *img,
     int r;
 
     img->store = store_ref(request->store);
+    img->file = request->file != NULL ? store_ref(request->file) : NULL;
+    img->open_flags = request->opts->flags;
+    img->refcount_cache_bytes =
+        or_default(request->opts->refcount_cache_bytes, DEFAULT_REFCOUNT_BYTES);
+    img->is_snapshot =
+        request->depth == 0 && (request->opts->snapshot != NULL ||
+                                request->opts->snapshot_id != NULL ||
+                                request->opts->snapshot_name != NULL);
     img->metadata_only = (request->opts->flags & BYRE_OPEN_METADATA_ONLY) != 0;
     r = set_names(request, img, err);
     if (r == BYRE_OK)
@@ -265,7 +274,7 @@ static int open_alone(const struct request *request, struct byre *img,
     if (r == BYRE_OK)
         r = choose_format(request, &format, err);
     if (r == BYRE_OK)
-        r = lock_image(request, format, err);
+        r = lock_image(img, format, request_writes(request), err);
     if (r == BYRE_OK)
         r = open_engine(request, format, &img->engine, err);
     if (r == BYRE_OK && img->engine->backing_name != NULL)
@@ -285,6 +294,7 @@ int request_open(const struct request *request, struct byre **ret_img,
     if (img == NULL)
         return fail_nomem(err, "an image", sizeof(*img));
 
+    pthread_rwlock_init(&img->writing, NULL);
     r = open_alone(request, img, err);
     if (r < 0 && request->depth > 0)
         error_prefix(err, "Could not open backing file '%s'", request->name);
@@ -292,9 +302,7 @@ int request_open(const struct request *request, struct byre **ret_img,
         r = request_open_backing(request, img, err);
     if (r == BYRE_OK && request_writes(request)) {
         r = image_prepare_write(
-            img,
-            or_default(request->opts->refcount_cache_bytes,
-                       DEFAULT_REFCOUNT_BYTES),
+            img, img->refcount_cache_bytes,
             (request->opts->flags & BYRE_OPEN_KEEP_SPACE) != 0, err);
     }
     if (r < 0) {
@@ -320,8 +328,8 @@ static int check_writing(const struct byre_open_options *opts,
     return BYRE_OK;
 }
 
-static int check_options(const struct byre_open_options *given,
-                         struct byre_open_options *ret, struct byre_error *err)
+int check_options(const struct byre_open_options *given,
+                  struct byre_open_options *ret, struct byre_error *err)
 {
     const struct byre_open_options defaults = BYRE_OPEN_OPTIONS_INIT;
     int r;
@@ -469,7 +477,9 @@ static void image_free(struct byre *img)
     if (img->engine != NULL)
         img->engine->ops->free(img->engine);
     byre_store_unref(img->data_store);
+    byre_store_unref(img->file);
     byre_store_unref(img->store);
+    pthread_rwlock_destroy(&img->writing);
     free(img->name);
     free(img->path);
     free(img->data_path);
@@ -477,15 +487,30 @@ static void image_free(struct byre *img)
     free(img);
 }
 
-int byre_close(struct byre *img, struct byre_error *err)
+/* An image below the top one may have been opened for writing by itself. */
+static int finish(struct byre *img, struct byre_error *err)
 {
     int r = BYRE_OK;
 
-    if (img != NULL && img->engine != NULL && img->engine->writable) {
-        r = img->engine->ops->finish(img->engine, err);
-        if (r < 0)
-            error_prefix(err, "%s", img->name);
+    while (img != NULL && img->engine != NULL) {
+        struct byre_error why;
+
+        if (img->engine->writable &&
+            img->engine->ops->finish(img->engine, &why) < 0 && r == BYRE_OK) {
+            r = why.code;
+            error_prefix(&why, "%s", img->name);
+            if (err != NULL)
+                *err = why;
+        }
+        img = img->backing_is_lent ? NULL : img->backing;
     }
+    return r;
+}
+
+int byre_close(struct byre *img, struct byre_error *err)
+{
+    const int r = finish(img, err);
+
     while (img != NULL) {
         struct byre *backing = img->backing_is_lent ? NULL : img->backing;
 

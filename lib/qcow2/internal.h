@@ -172,6 +172,9 @@ int qcow2_write(struct engine *engine, uint64_t offset, const void *buf,
                 struct byre_error *err);
 int qcow2_flush(struct engine *engine, struct byre_error *err);
 int qcow2_finish(struct engine *engine, struct byre_error *err);
+int qcow2_end_write(struct engine *engine, struct byre_error *err);
+void qcow2_set_backing(struct engine *engine,
+                       const struct engine_backing *backing);
 /* Raises file_end_bytes to `end`. */
 void qcow2_raise_file_end(struct qcow2 *qcow2, uint64_t end);
 void qcow2_writable_done(struct qcow2 *qcow2);
@@ -220,6 +223,20 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
                uint32_t flags, struct byre_error *err);
 int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err);
+
+/* backing.c */
+int qcow2_set_backing_name(struct engine *engine, const char *name,
+                           const char *format, struct byre_error *err);
+
+/* drop.c */
+/* Drops all clusters of [offset, end), whole clusters, with the gate closed. */
+int qcow2_drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
+                        struct byre_error *err);
+/* Flushes until nothing is left to be freed, and cuts what is free at the end
+   of the file. */
+int qcow2_cut_file(struct qcow2 *qcow2, struct byre_error *err);
+int qcow2_empty(struct engine *engine, const struct engine_progress *progress,
+                struct byre_error *err);
 
 /* resize.c */
 int qcow2_resize(struct engine *engine, uint64_t size_bytes,

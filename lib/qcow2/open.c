@@ -320,7 +320,6 @@ static int prepare(struct engine *engine,
 int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err)
 {
     const struct qcow2_header *header = &qcow2->header;
-    int r;
 
     /* Room is made for all entries, not only for those the file reaches. */
     if (header->l1_entries > qcow2->limits.max_table_bytes / 8)
@@ -329,13 +328,8 @@ int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err)
                        " entries, more than the limit of %" PRIu64,
                        header->l1_entries, qcow2->limits.max_table_bytes / 8);
 
-    l1_done(&qcow2->l1);
-    l1_init(&qcow2->l1);
-    r = l1_load(&qcow2->l1, qcow2->store, header->l1_offset, header->l1_entries,
-                qcow2->limits.max_table_bytes, err);
-    if (r < 0)
-        return r;
-    return l1_grow(&qcow2->l1, header->l1_entries, err);
+    return l1_reload(&qcow2->l1, qcow2->store, header->l1_offset,
+                     header->l1_entries, qcow2->limits.max_table_bytes, err);
 }
 
 static void qcow2_free(struct engine *engine)
@@ -374,6 +368,10 @@ static const struct engine_ops qcow2_ops = {
     .flush = qcow2_flush,
     .resize = qcow2_resize,
     .finish = qcow2_finish,
+    .end_write = qcow2_end_write,
+    .set_backing_name = qcow2_set_backing_name,
+    .set_backing = qcow2_set_backing,
+    .empty = qcow2_empty,
     .free = qcow2_free,
 };
 

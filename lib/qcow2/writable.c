@@ -315,6 +315,8 @@ int qcow2_prepare_write(struct engine *engine,
     struct qcow2 *qcow2 = qcow2_of(engine);
     int r;
 
+    qcow2_writable_done(qcow2);
+    table_cache_clear(qcow2->tables);
     metadata_init(&qcow2->metadata);
     pthread_mutex_init(&qcow2->header_lock, NULL);
     qcow2->has_writer = true;
@@ -339,8 +341,10 @@ int qcow2_prepare_write(struct engine *engine,
         r = set_up_writer(qcow2, options, err);
     if (r == BYRE_OK)
         r = clear_unknown_autoclear(qcow2, err);
-    if (r < 0)
+    if (r < 0) {
+        qcow2_writable_done(qcow2);
         return r;
+    }
     /* Found out once: later the refcount table may move meanwhile. */
     qcow2_may_have_holes(engine);
     engine->writable = true;
@@ -384,6 +388,33 @@ void qcow2_writable_done(struct qcow2 *qcow2)
         return;
     writer_done(&qcow2->writer);
     allocator_free(qcow2->allocator);
+    qcow2->allocator = NULL;
     metadata_done(&qcow2->metadata);
     pthread_mutex_destroy(&qcow2->header_lock);
+    qcow2->has_writer = false;
+}
+
+/* What could not be written stays in memory, for readers. */
+int qcow2_end_write(struct engine *engine, struct byre_error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    struct byre_error why = { 0 };
+    int r;
+
+    r = qcow2_finish(engine, &why);
+    engine->writable = false;
+    if (r == BYRE_OK) {
+        qcow2_writable_done(qcow2);
+        return BYRE_OK;
+    }
+    writer_stick(&qcow2->writer, &why);
+    if (err != NULL)
+        *err = why;
+    return r;
+}
+
+void qcow2_set_backing(struct engine *engine,
+                       const struct engine_backing *backing)
+{
+    qcow2_of(engine)->writer.backing = *backing;
 }
