@@ -122,6 +122,10 @@ int image_write(struct byre *img, uint64_t offset, const void *buf,
                 size_t length, uint32_t flags, const struct write_order *order,
                 struct byre_error *err);
 
+/* Whether both are the same disk in the same file, with nothing said of what
+   they stand on. */
+bool image_is_same(const struct byre *a, const struct byre *b);
+
 /* Whether any file of the chain is the one with this identity. */
 bool chain_uses_file(const struct byre *img,
                      const struct store_identity *identity);

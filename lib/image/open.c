@@ -165,6 +165,23 @@ static int refuse_loops(const struct request *request, struct byre_error *err)
     return BYRE_OK;
 }
 
+static bool same_store(const struct byre_store *a, const struct byre_store *b)
+{
+    if (a == b)
+        return true;
+    return a != NULL && b != NULL && a->file_offset == b->file_offset &&
+           same_file(&a->identity, &b->identity);
+}
+
+bool image_is_same(const struct byre *a, const struct byre *b)
+{
+    return same_store(a->store, b->store) &&
+           same_store(a->data_store, b->data_store) &&
+           a->is_snapshot == b->is_snapshot && !a->is_snapshot &&
+           a->engine->size_bytes == b->engine->size_bytes &&
+           strcmp(a->engine->format, b->engine->format) == 0;
+}
+
 bool chain_uses_file(const struct byre *img,
                      const struct store_identity *identity)
 {

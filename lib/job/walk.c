@@ -89,12 +89,27 @@ static bool find_source(struct walk *walk)
     return walk->source < walk->source_count;
 }
 
-/* A shallow answer without a flag: the image itself holds nothing there. */
-static enum piece_kind kind_of(uint32_t extent_flags)
+/* Whether what is below holds what the source reads there. */
+static bool is_left(const struct walk_rules *rules,
+                    const struct byre_extent *extent)
 {
-    if (extent_flags & BYRE_EXTENT_ZERO)
+    if (rules->left_depth == 0)
+        return false;
+    if (extent->depth >= rules->left_depth)
+        return true;
+    return (extent->flags & BYRE_EXTENT_ALLOCATED) == 0 &&
+           extent->offset >= rules->left_bytes;
+}
+
+/* A shallow answer without a flag: the image itself holds nothing there. */
+static enum piece_kind kind_of(const struct walk_rules *rules,
+                               const struct byre_extent *extent)
+{
+    if (is_left(rules, extent))
+        return PIECE_LEFT;
+    if (extent->flags & BYRE_EXTENT_ZERO)
         return PIECE_ZERO;
-    return extent_flags & BYRE_EXTENT_ALLOCATED ? PIECE_DATA : PIECE_LEFT;
+    return extent->flags & BYRE_EXTENT_ALLOCATED ? PIECE_DATA : PIECE_LEFT;
 }
 
 /* What comes next, up to the end of its extent: 1, or 0 at the end. */
@@ -116,7 +131,7 @@ static int peek(struct walk *walk, struct segment *ret, struct byre_error *err)
         .source = walk->sources[walk->source],
         .source_offset = walk->source_offset,
         .length = extent->offset + extent->length - walk->source_offset,
-        .kind = kind_of(extent->flags),
+        .kind = kind_of(&walk->rules, extent),
     };
     return 1;
 }
