@@ -23,9 +23,11 @@ extern const struct verb info_verb;
 extern const struct verb io_verb;
 extern const struct verb map_verb;
 extern const struct verb convert_verb;
+extern const struct verb commit_verb;
 extern const struct verb compare_verb;
 extern const struct verb create_verb;
 extern const struct verb dd_verb;
+extern const struct verb rebase_verb;
 extern const struct verb resize_verb;
 
 /* What --version prints. */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <byre.h>
+
 #define MAX_OPTIONS 48
 
 /* The two forms of a table that getopt_long() takes. */
@@ -214,6 +216,20 @@ bool cache_mode_parse(const char *text, uint32_t *ret_flags)
         }
     }
     return false;
+}
+
+bool written_cache_take(const struct tool *tool, const char *text,
+                        uint32_t *ret_open_flags)
+{
+    uint32_t flags;
+
+    if (!cache_mode_parse(text, &flags)) {
+        report(tool, "Invalid cache option: %s", text);
+        return false;
+    }
+    *ret_open_flags = (flags & CACHE_DIRECT ? BYRE_OPEN_DIRECT : 0) |
+                      (flags & CACHE_NO_SYNC ? BYRE_OPEN_NO_SYNC : 0);
+    return true;
 }
 
 bool source_cache_take(const struct tool *tool, const char *text)

@@ -130,6 +130,13 @@ bool job_options_take(struct job_options *options, int id);
 bool cache_mode_parse(const char *text, uint32_t *ret_flags);
 
 /*
+ * The same as BYRE_OPEN_* flags of an image that is written to; returns false
+ * after a message.
+ */
+bool written_cache_take(const struct tool *tool, const char *text,
+                        uint32_t *ret_open_flags);
+
+/*
  * Takes the mode of images that are read, which has no effect.  Returns false
  * after a message if there is no such mode.
  */

@@ -29,6 +29,7 @@ struct byre {
     /* ---- For opening it again (reopen.c) ---- */
     struct byre_store *file;       /* the file below `store`, or NULL */
     uint32_t open_flags;           /* BYRE_OPEN_* of its chain */
+    unsigned failed_flushes;       /* of its stores, when it was opened */
     uint64_t refcount_cache_bytes; /* when it is open for writing */
     /* Held by those who flush outside the gate; taken alone to open or close
        the image for writing. */
@@ -37,6 +38,15 @@ struct byre {
 
 /* Images in a chain, at the very most. */
 #define CHAIN_MAX_DEPTH 1024
+
+/* Barriers of its stores that have failed so far. */
+static inline unsigned image_failed_flushes(const struct byre *img)
+{
+    return atomic_load(&img->store->failed_flushes) +
+           (img->data_store != NULL
+                ? atomic_load(&img->data_store->failed_flushes)
+                : 0);
+}
 
 /*
  * A call that reads passes the gates of the images that it looks at, from the

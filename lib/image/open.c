@@ -299,6 +299,7 @@ static int open_alone(const struct request *request, struct byre *img,
                      &img->backing_resolved, NULL);
     if (r == BYRE_OK && !img->metadata_only)
         r = prepare_disk(request, img, err);
+    img->failed_flushes = image_failed_flushes(img);
     return r;
 }
 

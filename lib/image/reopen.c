@@ -21,6 +21,11 @@ static int check_may_write(const struct byre *img, struct byre_error *err)
         return fail(err, BYRE_E_STATE,
                     "the image was opened to be shared with a writer; to write "
                     "it, open it without");
+    /* What a second barrier says proves nothing. */
+    if (image_failed_flushes(img) != img->failed_flushes)
+        return fail(err, BYRE_E_STATE,
+                    "a flush has failed; close the image and open it again to "
+                    "write it");
     if (img->is_snapshot)
         return fail(err, BYRE_E_STATE, "a snapshot can only be read");
     return BYRE_OK;

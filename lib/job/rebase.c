@@ -350,12 +350,15 @@ static int copy_piece(void *user, const struct piece *piece, uint8_t *buf,
 
 /* ---- All of it ---- */
 
-static void choose_sizes(struct rebase *rebase)
+static int choose_sizes(struct rebase *rebase, struct byre_error *err)
 {
     const bool compress = (rebase->opts.flags & BYRE_REBASE_COMPRESS) != 0;
     struct byre_info info = BYRE_INFO_INIT;
+    int r;
 
-    byre_get_info(rebase->img, &info, NULL);
+    r = byre_get_info(rebase->img, &info, err);
+    if (r < 0)
+        return r;
     rebase->cluster_bytes = engine_cluster_bytes(rebase->img->engine);
     rebase->block_bytes = rebase->cluster_bytes;
     if ((info.flags & BYRE_INFO_EXTENDED_L2) != 0 && !compress)
@@ -365,6 +368,7 @@ static void choose_sizes(struct rebase *rebase)
                               : max_u64(PIECE_BYTES, rebase->cluster_bytes);
     /* On nothing, an image says "zero" by having nothing. */
     rebase->has_zeroes = info.version >= 3 && rebase->img->backing != NULL;
+    return BYRE_OK;
 }
 
 static int copy_all(struct rebase *rebase, struct byre_error *err)
@@ -377,8 +381,11 @@ static int copy_all(struct rebase *rebase, struct byre_error *err)
         .workers = rebase->opts.workers,
         .ordered = true,
     };
+    int r;
 
-    choose_sizes(rebase);
+    r = choose_sizes(rebase, err);
+    if (r < 0)
+        return r;
     side_init(&rebase->own, rebase->img, BYRE_EXTENTS_SHALLOW);
     side_init(&rebase->sides[OLD], rebase->img->backing, 0);
     side_init(&rebase->sides[NEW], rebase->backing.image, 0);

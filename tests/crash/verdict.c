@@ -149,6 +149,34 @@ static int write_and_look(const struct runner *runner, struct byre *disk,
     return r;
 }
 
+/* What was interrupted is done again; the disk stays as it is. */
+static int repeat(const struct runner *runner, struct image *image,
+                  struct byre_error *err)
+{
+    const struct step *step = runner->plan->steps;
+    uint8_t *before = NULL, *after = NULL;
+    uint64_t length = 0;
+    int r;
+
+    while (step->kind != STEP_END &&
+           (step->action == NULL || step->action->again == NULL))
+        step++;
+    if (step->kind == STEP_END)
+        return BYRE_OK;
+    r = read_all(image->disk, &before, &length, err);
+    if (r == BYRE_OK)
+        r = step->action->again(image, err);
+    if (r == BYRE_OK)
+        r = read_all(image->disk, &after, &length, err);
+    if (r == BYRE_OK && memcmp(before, after, (size_t)length) != 0)
+        r = fail(err, BYRE_E_CORRUPT, "done again, it reads wrong");
+    if (r < 0)
+        error_prefix(err, "%s again", step->action->name);
+    free(before);
+    free(after);
+    return r;
+}
+
 /* ---- The state ---- */
 
 static int open_and_look(const struct runner *runner,
@@ -166,9 +194,24 @@ static int open_and_look(const struct runner *runner,
     }
     r = check_disk(runner, image.disk, cut, err);
     if (r == BYRE_OK && (flags & VERDICT_WRITE) != 0)
+        r = repeat(runner, &image, err);
+    if (r == BYRE_OK && (flags & VERDICT_WRITE) != 0)
         r = write_and_look(runner, image.disk, err);
     r_close = image_close(&image, r == BYRE_OK ? err : NULL);
     return r < 0 ? r : r_close;
+}
+
+/* An image below, which has no part in the model but what shows through. */
+static int check_base(const struct runner *runner,
+                      struct byre_store *const *stores, unsigned flags,
+                      struct byre_error *err)
+{
+    const struct image_kind *kind = runner->plan->kind;
+
+    if ((kind->flags & KIND_BASE_QCOW2) == 0)
+        return BYRE_OK;
+    return check_closed(stores[image_kind_stores(kind) - 1],
+                        (flags & VERDICT_NO_LEAKS) == 0, "the base", err);
 }
 
 int verdict_state(const struct runner *runner, struct byre_store *const *stores,
@@ -184,6 +227,8 @@ int verdict_state(const struct runner *runner, struct byre_store *const *stores,
     r = check_report(&before, "as it was left", err);
     if (r == BYRE_OK && (flags & VERDICT_NO_LEAKS) != 0)
         r = check_closed(stores[0], false, "closed", err);
+    if (r == BYRE_OK)
+        r = check_base(runner, stores, flags, err);
     if (r == BYRE_OK)
         r = open_and_look(runner, stores, cut, flags, err);
     if (r == BYRE_OK && snapshot)

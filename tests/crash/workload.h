@@ -37,6 +37,12 @@ struct action {
     const char *name;
     int (*run)(struct runner *runner, const struct step *step,
                struct byre_error *err);
+    /* What an image must be able to go through in any state that a crash
+       leaves, without its disk changing; NULL: nothing. */
+    int (*again)(struct image *image, struct byre_error *err);
+    /* It flushes other images too: one that fails is not the end of this one.
+     */
+    bool flushes_others;
 };
 
 #define STEP_CLUSTERS (1u << 0) /* the numbers are clusters, not units */
@@ -74,6 +80,7 @@ struct workload_set {
 };
 
 extern const struct workload_set write_set; /* workload_write.c */
+extern const struct workload_set chain_set; /* workload_chain.c */
 
 /* The workloads of all sets, one after the other; NULL past the last one. */
 const struct workload *workload_at(size_t index);
