@@ -252,6 +252,7 @@ int image_empty(struct byre *img, const struct engine_progress *progress,
 {
     int r;
 
+    pthread_rwlock_wrlock(&img->writing);
     gate_close(&img->engine->gate);
     if (!img->engine->writable)
         r = fail(err, BYRE_E_STATE, "the image is open for reading only");
@@ -261,6 +262,7 @@ int image_empty(struct byre *img, const struct engine_progress *progress,
     else
         r = img->engine->ops->empty(img->engine, progress, err);
     gate_open(&img->engine->gate);
+    pthread_rwlock_unlock(&img->writing);
     if (r < 0)
         error_prefix(err, "%s", img->name);
     return r;

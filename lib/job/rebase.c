@@ -391,7 +391,8 @@ static int copy_all(struct rebase *rebase, struct byre_error *err)
     side_init(&rebase->sides[NEW], rebase->backing.image, 0);
     find_common(rebase);
     pump.buffer_bytes = (size_t)rebase->piece_bytes * SIDES;
-    pump.most_segments = (size_t)(rebase->piece_bytes / rebase->block_bytes);
+    pump.most_segments =
+        (size_t)(rebase->piece_bytes / (rebase->cluster_bytes / SUBCLUSTERS));
     return pump_run(&pump, err);
 }
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "qcow2/allocator.h"
 #include "qcow2/internal.h"
+#include "qcow2/rebuild.h"
 
 static uint64_t cluster_bytes(const struct qcow2 *qcow2)
 {
@@ -203,6 +204,52 @@ int qcow2_cut_file(struct qcow2 *qcow2, struct byre_error *err)
     return store_resize(qcow2->store, end, err);
 }
 
+/* ---- Refcounts of an empty disk ---- */
+
+#define REBUILD_BYTES (UINT64_C(64) << 20)
+
+/* Clusters that a file needs with nothing on its disk, and some room. */
+static uint64_t enough_clusters(const struct qcow2 *qcow2)
+{
+    const uint64_t l1_bytes = UINT64_C(8) * qcow2->header.l1_entries;
+
+    return 8 + 2 * div_round_up(l1_bytes + qcow2->crypto.length,
+                                cluster_bytes(qcow2));
+}
+
+/* Refcount blocks lie next to what they count, and keep the file long. */
+static bool is_worth_it(struct qcow2 *qcow2)
+{
+    const uint64_t end = metadata_end(&qcow2->metadata);
+
+    return !qcow2->store->identity.is_device &&
+           qcow2->header.snapshot_count == 0 && !qcow2->has_bitmaps &&
+           end > enough_clusters(qcow2) * cluster_bytes(qcow2);
+}
+
+/*
+ * The image is as good as closed while its refcounts are made anew.  One that
+ * cannot be opened for writing again stays open for reading.
+ */
+static int lower_refcounts(struct qcow2 *qcow2, struct byre_error *err)
+{
+    const struct write_options options = {
+        .backing = qcow2->writer.backing,
+        .refcount_cache_bytes = qcow2->refcount_cache_bytes,
+        .keep_space = qcow2->keep_space,
+    };
+    int r;
+
+    if (!is_worth_it(qcow2))
+        return BYRE_OK;
+    r = qcow2_end_write(&qcow2->engine, err);
+    if (r == BYRE_OK)
+        r = qcow2_rebuild_refcounts_low(qcow2, REBUILD_BYTES, err);
+    if (r < 0 && r != BYRE_E_LIMIT)
+        return r;
+    return qcow2_prepare_write(&qcow2->engine, &options, err);
+}
+
 /* ---- All of the disk ---- */
 
 /* Tables between two flushes, which bounds what waits to be freed. */
@@ -233,5 +280,9 @@ int qcow2_empty(struct engine *engine, const struct engine_progress *progress,
     }
     if (r == BYRE_OK && engine->needs_data_file && !qcow2->keep_space)
         r = store_discard(qcow2->data_store, 0, engine->size_bytes, err);
+    if (r == BYRE_OK)
+        r = qcow2_finish(engine, err);
+    if (r == BYRE_OK)
+        r = lower_refcounts(qcow2, err);
     return r < 0 ? r : qcow2_cut_file(qcow2, err);
 }

@@ -76,6 +76,7 @@ struct qcow2 {
     struct metadata metadata;
     struct allocator *allocator;
     bool keep_space;
+    uint64_t refcount_cache_bytes; /* as it was opened for writing */
     /* Where the last cluster that may hold something ends. */
     atomic_uint_fast64_t file_end_bytes;
     pthread_mutex_t header_lock; /* of marking the image corrupt */

@@ -53,7 +53,7 @@ static uint64_t fixed_bytes(const struct rebuild *rebuild)
 }
 
 static int rebuild_init(struct rebuild *rebuild, struct qcow2 *qcow2,
-                        uint64_t budget_bytes, struct byre_error *err)
+                        uint64_t budget_bytes, bool low, struct byre_error *err)
 {
     const struct qcow2_header *header = &qcow2->header;
     uint64_t fixed, clusters;
@@ -61,6 +61,7 @@ static int rebuild_init(struct rebuild *rebuild, struct qcow2 *qcow2,
 
     *rebuild = (struct rebuild){
         .qcow2 = qcow2,
+        .low = low,
         .cluster_bytes = qcow2_cluster_bytes(header),
         .per_block =
             refcounts_per_block(header->cluster_bits, header->refcount_order),
@@ -109,13 +110,13 @@ static int build(struct rebuild *rebuild, struct byre_error *err)
     return switch_header(rebuild, err);
 }
 
-int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
-                            struct byre_error *err)
+static int rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
+                             bool low, struct byre_error *err)
 {
     struct rebuild rebuild;
     int r;
 
-    r = rebuild_init(&rebuild, qcow2, budget_bytes, err);
+    r = rebuild_init(&rebuild, qcow2, budget_bytes, low, err);
     if (r == BYRE_OK)
         r = build(&rebuild, err);
     rebuild_done(&rebuild);
@@ -130,4 +131,16 @@ int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
     if (r < 0)
         return r;
     return clear_dirty(qcow2, err);
+}
+
+int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
+                            struct byre_error *err)
+{
+    return rebuild_refcounts(qcow2, budget_bytes, false, err);
+}
+
+int qcow2_rebuild_refcounts_low(struct qcow2 *qcow2, uint64_t budget_bytes,
+                                struct byre_error *err)
+{
+    return rebuild_refcounts(qcow2, budget_bytes, true, err);
 }

@@ -32,4 +32,12 @@
 int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
                             struct byre_error *err);
 
+/*
+ * The same, but into the first free room that is large enough: for an image
+ * that was emptied, whose old blocks keep the file long.  BYRE_E_LIMIT, with
+ * nothing written, if there is none.
+ */
+int qcow2_rebuild_refcounts_low(struct qcow2 *qcow2, uint64_t budget_bytes,
+                                struct byre_error *err);
+
 #endif

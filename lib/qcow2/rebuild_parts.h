@@ -19,6 +19,7 @@
 #define REBUILD_MOST_BLOCKS (QCOW2_MAX_REFCOUNT_TABLE_BYTES / 8)
 
 struct rebuild {
+    bool low; /* in the first room, not behind all that is in use */
     struct qcow2 *qcow2;
     uint64_t cluster_bytes;
     uint64_t per_block; /* counts in a block */

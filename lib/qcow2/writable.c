@@ -279,6 +279,7 @@ static int set_up_writer(struct qcow2 *qcow2,
         .backing = options->backing,
     };
     qcow2->keep_space = options->keep_space;
+    qcow2->refcount_cache_bytes = options->refcount_cache_bytes;
     return writer_init(&qcow2->writer,
                        qcow2->header.compression_type == QCOW2_COMPRESSION_ZSTD
                            ? CODEC_ZSTD

@@ -98,6 +98,8 @@ const struct image_kind image_kinds[] = {
       .base_bytes = 61440 },
     { KIND("chain-qcow2-512", KIND_BASE_QCOW2, 3, 512, 640),
       .base_bytes = 30720 },
+    { KIND("chain-wide", 0, 3, 512, 640), .refcount_bits = 64,
+      .base_bytes = 30720 },
     { KIND("chain-extended", KIND_BASE_QCOW2, 3, 16 * KIB, 6 * KIB),
       .create_flags = EXTENDED, .base_bytes = 307200 },
     { KIND("chain-luks", KIND_BASE_QCOW2, 3, 4 * KIB, 1536),

@@ -143,6 +143,7 @@ static const struct workload chain_workloads[] = {
     { "chain-qcow2-4k", "commit", 0, 0 },
     { "chain-qcow2-4k", "commit-keep", 0, 0 },
     { "chain-qcow2-512", "commit-keep", 4096, 0 },
+    { "chain-wide", "commit-keep", 0, 0 },
     { "chain-extended", "commit", 0, 0 },
     { "chain-luks", "commit-keep", 0, 15 },
     { "chain-data", "commit-keep", 0, 0 },
