@@ -410,8 +410,10 @@ static int rebase_run(struct byre_job *job, struct byre_error *err)
     if (r == BYRE_OK)
         r = image_switch_backing(rebase->img, rebase->name, rebase->format,
                                  &rebase->backing, err);
-    if (r < 0)
+    if (r < 0) {
         new_backing_close(&rebase->backing);
+        error_prefix(err, "%s", rebase->img->name);
+    }
     return r;
 }
 
