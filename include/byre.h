@@ -1091,7 +1091,8 @@ struct byre_commit_options {
  * Prepares to write what the image and those between it and the base hold into
  * the base, which is opened for writing meanwhile and grows to the size of the
  * disk if it is smaller; then the image is emptied.  The disk reads the same at
- * every moment; a run that was interrupted can be repeated.
+ * every moment; a run that was interrupted can be repeated.  Others may read the
+ * disk meanwhile, but not write it.
  */
 BYRE_API int byre_commit(struct byre *img,
                          const struct byre_commit_options *opts,
@@ -1117,7 +1118,8 @@ struct byre_rebase_options {
  * Prepares to put the image, which is open for writing, on another backing
  * file: what the old one has and the new one has not is copied into the image
  * first, so the disk reads the same at every moment.  A run that was
- * interrupted can be repeated.
+ * interrupted can be repeated.  Others may read the disk meanwhile, but not
+ * write it.  `backing_open->backing` is as in byre_set_backing().
  */
 BYRE_API int byre_rebase(struct byre *img,
                          const struct byre_rebase_options *opts,

@@ -103,6 +103,12 @@ int image_prepare_write(struct byre *img, uint64_t cache_bytes, bool keep_space,
 /* What its engine copies from, of this moment. */
 struct engine_backing image_engine_backing(struct byre *img);
 
+/*
+ * Has an image that stands on nothing take itself for an overlay of zeroes, so
+ * that what becomes zero is noted as such and not as nothing; and no more.
+ */
+void image_stand_on_zeroes(struct byre *img, bool zeroes);
+
 /* What an image is to stand on. */
 struct new_backing {
     struct byre *image; /* NULL: nothing, or it is not opened */

@@ -92,6 +92,39 @@ struct engine_backing image_engine_backing(struct byre *img)
     };
 }
 
+static int zeroes_read(void *user, uint64_t offset, void *buf, size_t length,
+                       struct byre_error *err)
+{
+    (void)user;
+    (void)offset;
+    (void)err;
+    memset(buf, 0, length);
+    return BYRE_OK;
+}
+
+static int zeroes_are_zero(void *user, uint64_t offset, uint64_t length,
+                           bool *ret_zero, uint64_t *ret_length,
+                           struct byre_error *err)
+{
+    (void)user;
+    (void)offset;
+    (void)err;
+    *ret_zero = true;
+    *ret_length = length;
+    return BYRE_OK;
+}
+
+void image_stand_on_zeroes(struct byre *img, bool zeroes)
+{
+    const struct engine_backing backing =
+        zeroes ? (struct engine_backing){ NULL, zeroes_read, zeroes_are_zero }
+               : image_engine_backing(img);
+
+    gate_close(&img->engine->gate);
+    img->engine->ops->set_backing(img->engine, &backing);
+    gate_open(&img->engine->gate);
+}
+
 int image_prepare_write(struct byre *img, uint64_t cache_bytes, bool keep_space,
                         struct byre_error *err)
 {

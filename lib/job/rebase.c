@@ -366,8 +366,7 @@ static int choose_sizes(struct rebase *rebase, struct byre_error *err)
     rebase->piece_bytes = compress
                               ? rebase->cluster_bytes
                               : max_u64(PIECE_BYTES, rebase->cluster_bytes);
-    /* On nothing, an image says "zero" by having nothing. */
-    rebase->has_zeroes = info.version >= 3 && rebase->img->backing != NULL;
+    rebase->has_zeroes = info.version >= 3;
     return BYRE_OK;
 }
 
@@ -396,6 +395,20 @@ static int copy_all(struct rebase *rebase, struct byre_error *err)
     return pump_run(&pump, err);
 }
 
+/* What stood on nothing is to hide the new backing file with zeroes. */
+static int copy_from_old(struct rebase *rebase, struct byre_error *err)
+{
+    const bool on_nothing = rebase->img->backing == NULL;
+    int r;
+
+    if (on_nothing)
+        image_stand_on_zeroes(rebase->img, true);
+    r = copy_all(rebase, err);
+    if (on_nothing)
+        image_stand_on_zeroes(rebase->img, false);
+    return r;
+}
+
 static int rebase_run(struct byre_job *job, struct byre_error *err)
 {
     struct rebase *rebase = rebase_of(job);
@@ -406,7 +419,7 @@ static int rebase_run(struct byre_job *job, struct byre_error *err)
         r = new_backing_open(rebase->img, rebase->name, rebase->format,
                              rebase->opts.backing_open, &rebase->backing, err);
     if (r == BYRE_OK && safe)
-        r = copy_all(rebase, err);
+        r = copy_from_old(rebase, err);
     if (r == BYRE_OK)
         r = image_switch_backing(rebase->img, rebase->name, rebase->format,
                                  &rebase->backing, err);
