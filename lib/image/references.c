@@ -295,6 +295,15 @@ static int open_new(struct byre *img, const char *name, const char *format,
     return r;
 }
 
+static bool stands_on(const struct byre *img, const struct byre *other)
+{
+    if (chain_uses_file(img, &other->store->identity))
+        return true;
+    while (img != NULL && img != other)
+        img = img->backing;
+    return img != NULL;
+}
+
 int new_backing_open(struct byre *img, const char *name, const char *format,
                      const struct byre_open_options *opts,
                      struct new_backing *ret, struct byre_error *err)
@@ -314,8 +323,7 @@ int new_backing_open(struct byre *img, const char *name, const char *format,
     } else {
         backing = (struct new_backing){ known.backing, true };
         r = check_lent(backing.image, err);
-        if (r == BYRE_OK &&
-            chain_uses_file(backing.image, &img->store->identity))
+        if (r == BYRE_OK && stands_on(backing.image, img))
             r = fail(err, BYRE_E_CORRUPT,
                      "the backing file '%s' creates an infinite loop", name);
     }
