@@ -50,13 +50,15 @@ static inline unsigned image_failed_flushes(const struct byre *img)
 
 /*
  * A call that reads passes the gates of the images that it looks at, from the
- * top one down, and leaves them together: so each may be changed by itself.
+ * top one down, and leaves them from the lowest up: so each may be changed by
+ * itself.
  */
 struct chain_pass {
     struct byre *top;
     uint32_t entered; /* images, from the top one on */
     unsigned stripe;
     uint64_t parities[CHAIN_MAX_DEPTH / 64];
+    struct byre *images[CHAIN_MAX_DEPTH];
 };
 
 void chain_enter(struct chain_pass *pass, struct byre *top);

@@ -34,13 +34,12 @@ static void enter_next(struct chain_pass *pass, struct byre *img)
 {
     const struct gate_pass entered = gate_enter(&img->engine->gate);
     const uint32_t i = pass->entered++;
-    const uint64_t bit = UINT64_C(1) << (i % 64);
 
     if (i % 64 == 0)
         pass->parities[i / 64] = 0;
-    if (entered.parity != 0)
-        pass->parities[i / 64] |= bit;
+    pass->parities[i / 64] |= (uint64_t)entered.parity << (i % 64);
     pass->stripe = entered.stripe;
+    pass->images[i] = img;
 }
 
 void chain_enter(struct chain_pass *pass, struct byre *top)
@@ -51,19 +50,18 @@ void chain_enter(struct chain_pass *pass, struct byre *top)
         enter_next(pass, top);
 }
 
+/* From the lowest up: who closes the gate of an image and is alone may free
+   what was below it. */
 void chain_leave(struct chain_pass *pass)
 {
-    struct byre *img = pass->top;
-
-    for (uint32_t i = 0; i < pass->entered; i++) {
-        struct byre *backing = img->backing; /* inside the gate */
+    while (pass->entered > 0) {
+        const uint32_t i = --pass->entered;
         const struct gate_pass entered = {
             .stripe = pass->stripe,
             .parity = (unsigned)(pass->parities[i / 64] >> (i % 64) & 1),
         };
 
-        gate_leave(&img->engine->gate, entered);
-        img = backing;
+        gate_leave(&pass->images[i]->engine->gate, entered);
     }
 }
 

@@ -121,14 +121,6 @@ struct names {
     char *resolved;
 };
 
-static int copy_text(const char *text, char **ret_text, struct byre_error *err)
-{
-    *ret_text = text != NULL ? strdup(text) : NULL;
-    return text == NULL || *ret_text != NULL
-               ? BYRE_OK
-               : fail_nomem(err, "a name", strlen(text));
-}
-
 static void names_free(struct names *names)
 {
     free(names->backing_name);
@@ -140,26 +132,19 @@ static int names_make(const struct byre *img, const char *name,
                       const char *format, struct names *ret,
                       struct byre_error *err)
 {
-    int r;
+    int r = BYRE_OK;
 
     *ret = (struct names){ NULL, NULL, NULL };
-    r = copy_text(name, &ret->backing_name, err);
-    if (r == BYRE_OK && name != NULL)
-        r = copy_text(format, &ret->backing_format, err);
+    if (name != NULL)
+        r = engine_copy_string(name, strlen(name), &ret->backing_name, err);
+    if (r == BYRE_OK && name != NULL && format != NULL)
+        r = engine_copy_string(format, strlen(format), &ret->backing_format,
+                               err);
     if (r == BYRE_OK && name != NULL)
         name_resolve(img->path, name, &ret->resolved, NULL);
     if (r < 0)
         names_free(ret);
     return r;
-}
-
-/* Readers who came through `img` may still be leaving those below it. */
-static void wait_for_readers(struct byre *img)
-{
-    for (; img != NULL; img = img->backing) {
-        gate_close(&img->engine->gate);
-        gate_open(&img->engine->gate);
-    }
 }
 
 static void swap_names(struct byre *img, struct names *names)
@@ -190,7 +175,6 @@ static int switch_closed(struct byre *img, struct names *names,
     if (r < 0)
         return r;
 
-    wait_for_readers(img->backing);
     swap_names(img, names);
     img->backing = backing->image;
     img->backing_is_lent = backing->is_lent;

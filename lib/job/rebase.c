@@ -489,14 +489,6 @@ static int check_options(const struct rebase *rebase, struct byre_error *err)
     return BYRE_OK;
 }
 
-static int copy_text(const char *text, char **ret_text, struct byre_error *err)
-{
-    *ret_text = text != NULL ? strdup(text) : NULL;
-    return text == NULL || *ret_text != NULL
-               ? BYRE_OK
-               : fail_nomem(err, "a name", strlen(text));
-}
-
 static int take_options(struct rebase *rebase,
                         const struct byre_rebase_options *given,
                         struct byre_error *err)
@@ -517,10 +509,14 @@ static int take_options(struct rebase *rebase,
     }
     if (r == BYRE_OK)
         r = check_options(rebase, err);
+    if (r < 0 || opts->backing_name == NULL)
+        return r;
+    r = engine_copy_string(opts->backing_name, strlen(opts->backing_name),
+                           &rebase->name, err);
     if (r == BYRE_OK)
-        r = copy_text(opts->backing_name, &rebase->name, err);
-    if (r == BYRE_OK && rebase->name != NULL)
-        r = copy_text(opts->backing_format, &rebase->format, err);
+        r = engine_copy_string(opts->backing_format,
+                               strlen(opts->backing_format), &rebase->format,
+                               err);
     return r;
 }
 
