@@ -1091,8 +1091,8 @@ struct byre_commit_options {
  * Prepares to write what the image and those between it and the base hold into
  * the base, which is opened for writing meanwhile and grows to the size of the
  * disk if it is smaller; then the image is emptied.  The disk reads the same at
- * every moment; a run that was interrupted can be repeated.  Others may read the
- * disk meanwhile, but not write it.
+ * every moment; a run that was interrupted can be repeated.  Others may read
+ * the disk meanwhile, but not write it.
  */
 BYRE_API int byre_commit(struct byre *img,
                          const struct byre_commit_options *opts,
