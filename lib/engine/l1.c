@@ -63,6 +63,16 @@ int l1_grow(struct l1_table *l1, uint64_t entries, struct byre_error *err)
     return BYRE_OK;
 }
 
+void l1_move(struct l1_table *l1, struct l1_table *from)
+{
+    free(l1->words);
+    l1->words = from->words;
+    l1->held = from->held;
+    l1->offset = from->offset;
+    from->words = NULL;
+    from->held = 0;
+}
+
 static int reserve_change(struct l1_table *l1, struct byre_error *err)
 {
     const size_t capacity =

@@ -48,6 +48,12 @@ int l1_load(struct l1_table *l1, struct byre_store *store, uint64_t offset,
  */
 int l1_grow(struct l1_table *l1, uint64_t entries, struct byre_error *err);
 
+/*
+ * Gives the entries and the place of `from`, of which there are none then, to
+ * `l1`.  The caller is alone, and neither has changes that are not written.
+ */
+void l1_move(struct l1_table *l1, struct l1_table *from);
+
 /* Changes an entry, to be written by the next flush. */
 int l1_set(struct l1_table *l1, uint64_t index, uint64_t word,
            struct byre_error *err);

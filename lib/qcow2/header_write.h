@@ -25,4 +25,9 @@ int header_write_disk(struct qcow2 *qcow2, uint64_t size_bytes,
 int header_write_refcount_table(struct qcow2 *qcow2, uint64_t offset,
                                 uint32_t clusters, struct byre_error *err);
 
+/* The same together with the width of the counts (version 3 only). */
+int header_write_refcounts(struct qcow2 *qcow2, uint64_t offset,
+                           uint32_t clusters, uint32_t order,
+                           struct byre_error *err);
+
 #endif

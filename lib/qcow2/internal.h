@@ -76,6 +76,7 @@ struct qcow2 {
     struct metadata metadata;
     struct allocator *allocator;
     bool keep_space;
+    uint64_t refcount_cache_bytes; /* at most held of refcounts */
     /* Where the last cluster that may hold something ends. */
     atomic_uint_fast64_t file_end_bytes;
     pthread_mutex_t header_lock; /* of marking the image corrupt */
@@ -92,6 +93,9 @@ static inline struct qcow2 *qcow2_of(struct engine *engine)
 
 /* open.c: loads all of the active L1 table, for writing. */
 int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err);
+/* The same file: an empty cache of its L2 tables. */
+int qcow2_make_table_cache(struct qcow2 *qcow2, struct table_cache **ret_cache,
+                           struct byre_error *err);
 
 /* map.c, read.c, sparse.c */
 int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
@@ -172,6 +176,12 @@ int qcow2_write(struct engine *engine, uint64_t offset, const void *buf,
                 struct byre_error *err);
 int qcow2_flush(struct engine *engine, struct byre_error *err);
 int qcow2_finish(struct engine *engine, struct byre_error *err);
+/*
+ * Forgets all that is held of the tables, and loads it again: they were changed
+ * past the caches, which have nothing unwritten.  The caller is alone; after a
+ * failure nothing may be written any more, which writer_stick() is for.
+ */
+int qcow2_reload_structures(struct qcow2 *qcow2, struct byre_error *err);
 /* Raises file_end_bytes to `end`. */
 void qcow2_raise_file_end(struct qcow2 *qcow2, uint64_t end);
 void qcow2_writable_done(struct qcow2 *qcow2);
@@ -224,5 +234,22 @@ int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
 /* resize.c */
 int qcow2_resize(struct engine *engine, uint64_t size_bytes,
                  uint32_t preallocation, struct byre_error *err);
+/* Whether the image, as one of `version`, may have a disk of that size. */
+int qcow2_check_resize(const struct qcow2 *qcow2, uint32_t version,
+                       uint64_t size_bytes, struct byre_error *err);
+
+/* amend.c */
+int qcow2_amend(struct engine *engine, const struct byre_amend_options *opts,
+                const struct engine_progress *progress, struct byre_error *err);
+
+/* luks_keys.c */
+int qcow2_key_add(struct engine *engine, uint32_t slot, const void *passphrase,
+                  size_t passphrase_bytes, uint64_t iter_time_msec,
+                  uint32_t flags, struct byre_error *err);
+int qcow2_key_erase(struct engine *engine, uint32_t slot, uint32_t flags,
+                    struct byre_error *err);
+int qcow2_key_erase_passphrase(struct engine *engine, const void *passphrase,
+                               size_t passphrase_bytes, uint32_t flags,
+                               struct byre_error *err);
 
 #endif

@@ -288,13 +288,23 @@ static uint64_t enough_for_tables(const struct qcow2 *qcow2)
            qcow2->entry_words * 4;
 }
 
+int qcow2_make_table_cache(struct qcow2 *qcow2, struct table_cache **ret_cache,
+                           struct byre_error *err)
+{
+    const uint32_t slice_bytes = (UINT32_C(8) * qcow2->entry_words)
+                                 << qcow2->slice_bits;
+
+    return table_cache_new(
+        qcow2->store, slice_bytes,
+        min_u64(qcow2->limits.table_cache_bytes, enough_for_tables(qcow2)),
+        ret_cache, err);
+}
+
 static int prepare(struct engine *engine,
                    const struct snapshot_selector *selector,
                    struct byre_error *err)
 {
     struct qcow2 *qcow2 = qcow2_of(engine);
-    const uint32_t slice_bytes = (UINT32_C(8) * qcow2->entry_words)
-                                 << qcow2->slice_bits;
     uint64_t l1_offset, l1_entries;
     int r;
 
@@ -311,10 +321,7 @@ static int prepare(struct engine *engine,
     if (r < 0)
         return r;
 
-    r = table_cache_new(
-        qcow2->store, slice_bytes,
-        min_u64(qcow2->limits.table_cache_bytes, enough_for_tables(qcow2)),
-        &qcow2->tables, err);
+    r = qcow2_make_table_cache(qcow2, &qcow2->tables, err);
     if (r < 0)
         return r;
     return cluster_reader_new(
@@ -328,6 +335,7 @@ static int prepare(struct engine *engine,
 int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err)
 {
     const struct qcow2_header *header = &qcow2->header;
+    struct l1_table loaded;
     int r;
 
     /* Room is made for all entries, not only for those the file reaches. */
@@ -337,13 +345,15 @@ int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err)
                        " entries, more than the limit of %" PRIu64,
                        header->l1_entries, qcow2->limits.max_table_bytes / 8);
 
-    l1_done(&qcow2->l1);
-    l1_init(&qcow2->l1);
-    r = l1_load(&qcow2->l1, qcow2->store, header->l1_offset, header->l1_entries,
+    l1_init(&loaded);
+    r = l1_load(&loaded, qcow2->store, header->l1_offset, header->l1_entries,
                 qcow2->limits.max_table_bytes, err);
-    if (r < 0)
-        return r;
-    return l1_grow(&qcow2->l1, header->l1_entries, err);
+    if (r == BYRE_OK)
+        r = l1_grow(&loaded, header->l1_entries, err);
+    if (r == BYRE_OK)
+        l1_move(&qcow2->l1, &loaded);
+    l1_done(&loaded);
+    return r;
 }
 
 static void qcow2_free(struct engine *engine)
@@ -382,6 +392,10 @@ static const struct engine_ops qcow2_ops = {
     .flush = qcow2_flush,
     .resize = qcow2_resize,
     .finish = qcow2_finish,
+    .amend = qcow2_amend,
+    .key_add = qcow2_key_add,
+    .key_erase = qcow2_key_erase,
+    .key_erase_passphrase = qcow2_key_erase_passphrase,
     .free = qcow2_free,
 };
 

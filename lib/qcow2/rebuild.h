@@ -32,4 +32,22 @@
 int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
                             struct byre_error *err);
 
+/* A rebuild that gives the counts another width, and can be watched. */
+struct rebuild_options {
+    uint32_t refcount_order;
+    /* NULL: nobody watches.  Ends it only before anything is written. */
+    const struct engine_progress *progress;
+    uint64_t budget_bytes;
+};
+
+/* BYRE_E_LIMIT where a count does not fit a width that the image does not have.
+ */
+int qcow2_rebuild_as(struct qcow2 *qcow2, const struct rebuild_options *options,
+                     struct byre_error *err);
+
+/* Whether that would be refused; writes nothing. */
+int qcow2_rebuild_check(struct qcow2 *qcow2,
+                        const struct rebuild_options *options,
+                        struct byre_error *err);
+
 #endif

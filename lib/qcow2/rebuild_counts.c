@@ -38,12 +38,32 @@ static int fail_fault(const struct reference *ref, struct byre_error *err)
                    ref->index, ref->table_offset, ref->raw, owner, text);
 }
 
+/* How many references are counted from one call of the watcher to the next. */
+#define WATCH_EVERY UINT64_C(65536)
+
+/* In clusters of the file, of which most are referred to once. */
+static int tell_progress(struct rebuild *rebuild, struct byre_error *err)
+{
+    const struct engine_progress *progress = rebuild->progress;
+    const uint64_t total = rebuild->file_bytes / rebuild->cluster_bytes + 1;
+
+    if (rebuild->seen++ % WATCH_EVERY != 0 || progress == NULL)
+        return BYRE_OK;
+    return progress->advance(progress->user, min_u64(rebuild->seen - 1, total),
+                             total, err);
+}
+
 static int count_reference(void *user, const struct reference *ref,
                            struct byre_error *err)
 {
     const uint32_t beyond = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
     struct rebuild *rebuild = user;
     uint64_t cluster;
+    int r;
+
+    r = tell_progress(rebuild, err);
+    if (r < 0)
+        return r;
 
     if (ref->owner == REFERENCE_REFCOUNT_TABLE ||
         ref->owner == REFERENCE_REFCOUNT_BLOCK) {
@@ -77,9 +97,16 @@ int rebuild_count_window(struct rebuild *rebuild, uint64_t first,
 int rebuild_check_count(const struct rebuild *rebuild, uint64_t cluster,
                         uint64_t count, struct byre_error *err)
 {
-    const uint32_t order = rebuild->qcow2->header.refcount_order;
+    const uint32_t order = rebuild->order;
     const uint64_t most = min_u64(refcount_max(order), REFERENCE_COUNT_MAX - 1);
+    const bool as_it_is = order == rebuild->qcow2->header.refcount_order;
 
+    if (count > most && !as_it_is)
+        return fail_at(err, BYRE_E_LIMIT, cluster * rebuild->cluster_bytes,
+                       "refcounts of %u bits cannot count the cluster at "
+                       "%" PRIu64 ", which is referred to %" PRIu64
+                       " times: choose wider ones, or delete snapshots",
+                       1u << order, cluster * rebuild->cluster_bytes, count);
     if (count > most)
         return fail_at(
             err, BYRE_E_CORRUPT, cluster * rebuild->cluster_bytes,

@@ -20,6 +20,9 @@
 
 struct rebuild {
     struct qcow2 *qcow2;
+    const struct engine_progress *progress; /* NULL: none, or too late */
+    uint64_t seen;                          /* references, of one walk */
+    uint32_t order;                         /* of the new counts */
     uint64_t cluster_bytes;
     uint64_t per_block; /* counts in a block */
     uint64_t file_bytes;

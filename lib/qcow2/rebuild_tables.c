@@ -61,7 +61,7 @@ static int put_count(struct rebuild *rebuild, uint64_t cluster, uint64_t count,
             return r;
     }
     refcount_put(rebuild->block, cluster % rebuild->per_block,
-                 rebuild->qcow2->header.refcount_order, count);
+                 rebuild->order, count);
     return BYRE_OK;
 }
 

@@ -98,6 +98,8 @@ typedef int reference_visit(void *user, const struct reference *ref,
 #define REFERENCES_ALL       UINT32_C(0x3f)
 /* Entries of the data file too, as REFERENCE_EXTERNAL_DATA. */
 #define REFERENCES_EXTERNAL (UINT32_C(1) << 6)
+/* Those that read as zeroes without a cluster too, as REFERENCE_NOTHING. */
+#define REFERENCES_ZEROES (UINT32_C(1) << 7)
 
 /*
  * Visits what `what` (REFERENCES_*) names.  An L2 table that several trees

@@ -415,13 +415,13 @@ static int shrink(struct qcow2 *qcow2, uint64_t size_bytes,
 
 /* ---- The call ---- */
 
-static int check_resize(const struct qcow2 *qcow2, uint64_t size_bytes,
-                        struct byre_error *err)
+int qcow2_check_resize(const struct qcow2 *qcow2, uint32_t version,
+                       uint64_t size_bytes, struct byre_error *err)
 {
     const uint64_t entries =
         qcow2_l1_entries_needed(&qcow2->header, size_bytes);
 
-    if (qcow2->header.version < 3 && qcow2->header.snapshot_count > 0)
+    if (version < 3 && qcow2->header.snapshot_count > 0)
         return fail(err, BYRE_E_UNSUPPORTED,
                     "Can't resize a v2 image which has snapshots");
     if (entries > QCOW2_MAX_L1_ENTRIES)
@@ -447,7 +447,7 @@ int qcow2_resize(struct engine *engine, uint64_t size_bytes,
 
     r = writer_check(&qcow2->writer, err);
     if (r == BYRE_OK)
-        r = check_resize(qcow2, size_bytes, err);
+        r = qcow2_check_resize(qcow2, qcow2->header.version, size_bytes, err);
     if (r < 0 || size_bytes == engine->size_bytes)
         return r;
     return size_bytes > engine->size_bytes

@@ -308,6 +308,41 @@ static int set_file_end(struct qcow2 *qcow2, struct byre_error *err)
     return BYRE_OK;
 }
 
+/* What is held in memory of the tables that a writer changes. */
+static int load_structures(struct qcow2 *qcow2, struct byre_error *err)
+{
+    int r;
+
+    r = qcow2_reload_l1(qcow2, err);
+    if (r == BYRE_OK)
+        r = set_file_end(qcow2, err);
+    if (r == BYRE_OK)
+        r = guard_structures(qcow2, err);
+    if (r == BYRE_OK)
+        r = allocator_new(qcow2, &qcow2->metadata, &qcow2->engine.gate,
+                          qcow2->refcount_cache_bytes, &qcow2->allocator, err);
+    return r;
+}
+
+int qcow2_reload_structures(struct qcow2 *qcow2, struct byre_error *err)
+{
+    struct table_cache *tables = NULL;
+    int r;
+
+    r = qcow2_make_table_cache(qcow2, &tables, err);
+    if (r < 0)
+        return r;
+
+    table_cache_free(qcow2->tables);
+    qcow2->tables = tables;
+    qcow2->writer.tables = tables;
+    allocator_free(qcow2->allocator);
+    qcow2->allocator = NULL;
+    metadata_done(&qcow2->metadata);
+    metadata_init(&qcow2->metadata);
+    return load_structures(qcow2, err);
+}
+
 int qcow2_prepare_write(struct engine *engine,
                         const struct write_options *options,
                         struct byre_error *err)
@@ -318,6 +353,7 @@ int qcow2_prepare_write(struct engine *engine,
     metadata_init(&qcow2->metadata);
     pthread_mutex_init(&qcow2->header_lock, NULL);
     qcow2->has_writer = true;
+    qcow2->refcount_cache_bytes = options->refcount_cache_bytes;
 
     r = check_writable(qcow2, err);
     if (r == BYRE_OK && (qcow2->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
@@ -326,15 +362,7 @@ int qcow2_prepare_write(struct engine *engine,
             r = qcow2_rebuild_refcounts(qcow2, REBUILD_BYTES, err);
     }
     if (r == BYRE_OK)
-        r = qcow2_reload_l1(qcow2, err);
-    if (r == BYRE_OK)
-        r = set_file_end(qcow2, err);
-    if (r == BYRE_OK)
-        r = guard_structures(qcow2, err);
-    if (r == BYRE_OK)
-        r = allocator_new(qcow2, &qcow2->metadata, &engine->gate,
-                          options->refcount_cache_bytes, &qcow2->allocator,
-                          err);
+        r = load_structures(qcow2, err);
     if (r == BYRE_OK)
         r = set_up_writer(qcow2, options, err);
     if (r == BYRE_OK)
