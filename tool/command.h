@@ -18,6 +18,7 @@ struct verb {
     int (*run)(const struct tool *tool, int argc, char **argv);
 };
 
+extern const struct verb amend_verb;
 extern const struct verb bench_verb;
 extern const struct verb info_verb;
 extern const struct verb io_verb;

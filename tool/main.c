@@ -22,6 +22,7 @@
 
 /* clang-format off */
 static const struct verb *const verbs[] = {
+    &amend_verb,
     &bench_verb,
     &compare_verb,
     &convert_verb,

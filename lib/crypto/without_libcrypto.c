@@ -120,6 +120,19 @@ int luks1_choice_check(const struct luks1_choice *choice,
     return fail_to_make(err);
 }
 
+int luks1_slot_make(const struct luks1_header *header,
+                    const struct luks1_request *request,
+                    const struct sector_cipher *cipher, struct luks1_slot *slot,
+                    uint8_t *material, struct byre_error *err)
+{
+    (void)header;
+    (void)request;
+    (void)cipher;
+    (void)slot;
+    (void)material;
+    return fail_to_make(err);
+}
+
 int luks1_make(const struct luks1_choice *choice, struct random_source *random,
                const void *passphrase, size_t passphrase_bytes, uint8_t *area,
                struct sector_cipher **ret_cipher, struct byre_error *err)
