@@ -38,6 +38,32 @@
     "qemu-img snapshot -c two $I && "                                          \
     "qemu-io -f qcow2 -c 'write -q -P 4 0 " cluster "' $I"
 
+/* Clusters that read as zeroes by their flag: some of the snapshots' alone,
+   some shared, some whose cluster still holds the data of another. */
+#define ZEROES_RECIPE                                                          \
+    "qemu-img create -q -f qcow2 -o cluster_size=4k $I 96k && "                \
+    "qemu-io -f qcow2 -c 'write -q -P 1 0 24k' -c 'write -q -z 8k 4k' "        \
+    "-c 'write -q -z -u 12k 4k' $I && qemu-img snapshot -c one $I && "         \
+    "qemu-io -f qcow2 -c 'write -q -z 0 4k' -c 'write -q -P 2 8k 2k' $I && "   \
+    "qemu-img snapshot -c two $I && "                                          \
+    "qemu-io -f qcow2 -c 'write -q -z 16k 8k' -c 'write -q -z 48k 4k' $I"
+
+/* A snapshot table as old programs wrote it, with nothing beside names. */
+#define SHORT_RECIPE                                                           \
+    SNAPSHOT_RECIPE("cluster_size=4k,compat=0.10", "96k", "24k")               \
+    " && python3 -c 'import struct, sys\n"                                     \
+    "f = open(sys.argv[1], \"r+b\"); f.seek(60)\n"                             \
+    "count, at = struct.unpack(\">IQ\", f.read(12))\n"                         \
+    "f.seek(at); old = f.read(4096); new = b\"\"; i = 0\n"                     \
+    "for n in range(count):\n"                                                 \
+    "    ids, names = struct.unpack_from(\">HH\", old, i + 12)\n"              \
+    "    extra, = struct.unpack_from(\">I\", old, i + 36)\n"                   \
+    "    text = old[i + 40 + extra:i + 40 + extra + ids + names]\n"            \
+    "    new += old[i:i + 36] + bytes(4) + text\n"                             \
+    "    new += bytes(-len(new) % 8); i += 40 + extra + len(text); "           \
+    "i += -i % 8\n"                                                            \
+    "f.seek(at); f.write(new.ljust(len(old), b\"\\0\"))' $I"
+
 const struct image_kind image_kinds[] = {
     { KIND("v3-512", 0, 3, 512, 640) },
     { KIND("v3-4k", 0, 3, 4 * KIB, 1536) },
@@ -79,6 +105,8 @@ const struct image_kind image_kinds[] = {
     { KIND("aes-4k", 0, 3, 4 * KIB, 1536), .encryption = AES },
     { KIND("aes-v2-64k", NO_ZEROES, 2, 64 * KIB, 24 * KIB), .encryption = AES },
     { KIND("luks-4k", 0, 3, 4 * KIB, 1536), .encryption = LUKS },
+    { KIND("luks-small", 0, 3, 4 * KIB, 1536), .encryption = LUKS,
+      .cipher_alg = "aes-128", .cipher_mode = "cbc" },
     { KIND("luks-64k", 0, 3, 64 * KIB, 24 * KIB), .encryption = LUKS },
     { KIND("luks-data-4k", DATA_FILE, 3, 4 * KIB, 1536), .encryption = LUKS },
     { KIND("overlay-short-4k", 0, 3, 4 * KIB, 1536), .base_bytes = 51000 },
@@ -101,6 +129,10 @@ const struct image_kind image_kinds[] = {
       .recipe = SNAPSHOT_RECIPE("cluster_size=64k", "1536k", "128k") },
     { KIND("snapshot-v2-4k", SNAPSHOT | NO_ZEROES, 2, 4 * KIB, 1536),
       .recipe = SNAPSHOT_RECIPE("cluster_size=4k,compat=0.10", "96k", "24k") },
+    { KIND("snapshot-zeroes", SNAPSHOT, 3, 4 * KIB, 1536),
+      .recipe = ZEROES_RECIPE },
+    { KIND("snapshot-v2-short", SNAPSHOT | NO_ZEROES, 2, 4 * KIB, 1536),
+      .recipe = SHORT_RECIPE },
     { KIND("snapshot-extended", SNAPSHOT, 3, 16 * KIB, 6 * KIB),
       .recipe =
           SNAPSHOT_RECIPE("cluster_size=16k,extended_l2=on", "384k", "40k") },
@@ -190,6 +222,8 @@ int image_create(const struct image_kind *kind,
     }
     if (kind->encryption == BYRE_ENCRYPTION_LUKS) {
         opts.iter_time_msec = 1;
+        opts.cipher_alg = kind->cipher_alg;
+        opts.cipher_mode = kind->cipher_mode;
         opts.seed = 1;
     }
     if (kind->base_bytes > 0) {

@@ -33,6 +33,8 @@ struct image_kind {
     uint32_t encryption;
     uint32_t preallocation;
     const char *compression_type;
+    const char *cipher_alg; /* of LUKS; NULL: the default */
+    const char *cipher_mode;
     /* A shell script that makes the image instead, at $I, with qemu-img. */
     const char *recipe;
 };

@@ -74,6 +74,7 @@ struct workload_set {
 };
 
 extern const struct workload_set write_set; /* workload_write.c */
+extern const struct workload_set amend_set; /* workload_amend.c */
 
 /* The workloads of all sets, one after the other; NULL past the last one. */
 const struct workload *workload_at(size_t index);
