@@ -33,26 +33,27 @@ int amend_settle(struct amend *amend, int r, struct byre_error *err)
     return r;
 }
 
-/* A rebuild that was refused or ended has written nothing. */
-static bool has_written_nothing(int r)
+/* A rebuild that was refused or ended before its switch of the header. */
+static bool is_as_before(const struct qcow2 *qcow2, uint64_t old_table, int r)
 {
-    return r == BYRE_E_CANCELED || r == BYRE_E_CORRUPT || r == BYRE_E_LIMIT ||
-           r == BYRE_E_NOMEM;
+    return qcow2->header.refcount_table_offset == old_table &&
+           (r == BYRE_E_CANCELED || r == BYRE_E_CORRUPT || r == BYRE_E_LIMIT ||
+            r == BYRE_E_NOMEM);
 }
 
 int amend_rebuild(struct amend *amend, struct byre_error *err)
 {
     const struct rebuild_options options = amend_rebuild_options(amend);
+    struct qcow2 *qcow2 = amend->qcow2;
+    const uint64_t old_table = qcow2->header.refcount_table_offset;
     struct byre_error why = { 0 };
     int r;
 
-    r = qcow2_rebuild_as(amend->qcow2, &options, &why);
-    if (r == BYRE_OK || !has_written_nothing(r)) {
-        if (r == BYRE_OK)
-            r = qcow2_reload_structures(amend->qcow2, &why);
-        if (r < 0)
-            writer_stick(&amend->qcow2->writer, &why);
-    }
+    r = qcow2_rebuild_as(qcow2, &options, &why);
+    if (r == BYRE_OK)
+        r = qcow2_reload_structures(qcow2, &why);
+    if (r < 0 && !is_as_before(qcow2, old_table, r))
+        writer_stick(&qcow2->writer, &why);
     if (r < 0 && err != NULL)
         *err = why;
     return r;

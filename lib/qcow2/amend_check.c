@@ -51,14 +51,15 @@ static int find_width(struct amend *amend, struct byre_error *err)
 
 static int find_lazy(struct amend *amend, struct byre_error *err)
 {
-    const bool asked = amend_takes(amend, BYRE_AMEND_LAZY_REFCOUNTS);
+    const bool now =
+        (amend->qcow2->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS) != 0;
 
-    amend->lazy_refcounts = asked ? amend->opts->lazy_refcounts != 0
-                                  : (amend->qcow2->header.compatible &
-                                     QCOW2_COMPAT_LAZY_REFCOUNTS) != 0;
+    amend->lazy_refcounts = amend_takes(amend, BYRE_AMEND_LAZY_REFCOUNTS)
+                                ? amend->opts->lazy_refcounts != 0
+                                : now;
     if (amend->version >= 3)
         return BYRE_OK;
-    if (asked && amend->lazy_refcounts)
+    if (amend->lazy_refcounts && !now)
         return fail(err, BYRE_E_INVALID,
                     "version 2 (compat=0.10) has no lazy refcounts: choose "
                     "version 3");

@@ -95,7 +95,7 @@ static const struct step narrow_steps[] = {
     W(25, 9),  FLUSH,   END
 };
 
-static const struct step upgrade_steps[] = { W(0, 9),
+static const struct step upgrade_steps[] = { W(0, 20),
                                              DO(&version_3, 0, 0),
                                              W(5, 9),
                                              Z(20, 12),
