@@ -814,6 +814,10 @@ BYRE_API int byre_bitmap_dirty_bytes(struct byre *img, const char *name,
 #define BYRE_KEY_ANY_SLOT UINT32_MAX
 
 /*
+ * These are durable when they return, and hold off data calls meanwhile.  A
+ * crash leaves each slot as it was, as it is to be, or free; when a slot in use
+ * is replaced, a copy of it stays in a free one until the new one is there.
+ *
  * Adds a passphrase to an image that was opened with one, for writing, into
  * `slot` (0 ... 7) or, with BYRE_KEY_ANY_SLOT, the first free one.
  * `iter_time_msec` is what trying it shall take; 0: 2000.
@@ -1139,7 +1143,12 @@ struct byre_amend_options {
 
 /*
  * Prepares to change what a QCOW2 image is, in an order in which each step
- * leaves a whole image.  What cannot be is refused before anything is touched.
+ * leaves a whole image: the newer version, refcounts, data file, lazy
+ * refcounts, size, the older version.  What cannot be is refused before
+ * anything is touched; so is version 2 for an image with bitmaps, which are to
+ * be removed first.  Waits for data calls to end, and holds off new ones.
+ * Durable when the job ends.  What byre_get_info() told of a data file is
+ * void if its name changes.
  */
 BYRE_API int byre_amend(struct byre *img, const struct byre_amend_options *opts,
                         struct byre_job **ret_job, struct byre_error *err);

@@ -66,8 +66,8 @@ static int rebuild_init(struct rebuild *rebuild, struct qcow2 *qcow2,
         .progress = options->progress,
         .order = options->refcount_order,
         .cluster_bytes = qcow2_cluster_bytes(header),
-        .per_block = refcounts_per_block(header->cluster_bits,
-                                         options->refcount_order),
+        .per_block =
+            refcounts_per_block(header->cluster_bits, options->refcount_order),
         .block_index = BYRE_NO_OFFSET,
     };
     r = store_get_size(qcow2->store, &rebuild->file_bytes, err);

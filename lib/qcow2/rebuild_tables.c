@@ -60,8 +60,8 @@ static int put_count(struct rebuild *rebuild, uint64_t cluster, uint64_t count,
         if (r < 0)
             return r;
     }
-    refcount_put(rebuild->block, cluster % rebuild->per_block,
-                 rebuild->order, count);
+    refcount_put(rebuild->block, cluster % rebuild->per_block, rebuild->order,
+                 count);
     return BYRE_OK;
 }
 

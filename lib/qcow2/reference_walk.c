@@ -23,8 +23,8 @@ static bool is_wanted(const struct reference_walk *walk,
                       const struct reference *ref)
 {
     if (ref->owner == REFERENCE_NOTHING)
-        return ref->faults != 0 || ((walk->what & REFERENCES_ZEROES) != 0 &&
-                                    ref->kind == L2_ZERO);
+        return ref->faults != 0 ||
+               ((walk->what & REFERENCES_ZEROES) != 0 && ref->kind == L2_ZERO);
     if (ref->owner != REFERENCE_EXTERNAL_DATA)
         return true;
     return (walk->what & REFERENCES_EXTERNAL) != 0 ||

@@ -21,7 +21,7 @@ from common import (BYRE, BuildError, QEMU_IMG, QEMU_IO, Scratch, Tap,
                     missing_feature, must, need_tools, run, write_file)
 
 FILE = "t.qcow2"
-ROUNDS = 40
+ROUNDS = 24
 SNAPSHOTS = ("one", "two")
 # What QEMU 7.2 dies of is no verdict: see died().
 CHANGES = ["compat=0.10", "compat=1.1", "compat=v2", "compat=v3",
@@ -249,9 +249,9 @@ def main():
         if missing_feature(["crypto"]):
             tap.check(True, "passphrases # SKIP built without libcrypto")
             return tap.finish()
-        for number, kind in enumerate(KINDS):
-            for turns in ("b", "bq", "qb"):
-                check_keys(tap, scratch, number, kind, turns)
+        check_keys(tap, scratch, 0, KINDS[0], "bq")
+        check_keys(tap, scratch, 1, KINDS[1], "qb")
+        check_keys(tap, scratch, 2, KINDS[1], "b")
     return tap.finish()
 
 
