@@ -10,8 +10,9 @@
  * Snapshots share tables and clusters, so that what is changed here counts as
  * often as the table around it.  Counting that right at each step is not tried:
  * the image is marked dirty, which makes whoever opens it next count anew, and
- * is counted anew at the end.  Entries change one by one, within a sector, when
- * the zeroes that they will point to are durable.
+ * is counted anew at the end.  Entries change within their sector when the
+ * zeroes that they will point to are durable.  Where it ends early, for a
+ * failure or a wish, what was not changed yet stays as it was.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,10 +26,17 @@
 #include "qcow2/references.h"
 
 #define SECTOR_BYTES UINT64_C(512)
-#define NO_SECTOR    UINT64_MAX
 
 /* How many entries are seen from one call of the watcher to the next. */
 #define WATCH_EVERY 1024
+
+/* Entries that change behind one barrier. */
+#define MOST_CHANGES 4096
+
+struct change {
+    uint64_t offset; /* of the entry */
+    uint64_t raw;
+};
 
 struct zeroing {
     struct amend *amend;
@@ -39,57 +47,60 @@ struct zeroing {
     uint64_t seen;
     uint64_t total; /* clusters of the disk */
 
-    uint64_t sector; /* of a table, the one that is being changed */
-    uint8_t sector_bytes[SECTOR_BYTES];
-    bool needs_barrier; /* what it will point to is not durable */
+    /* Of one table, ascending; what they will point to may not be durable. */
+    struct change *changes;
+    size_t change_count;
+    bool needs_barrier;
 };
 
 /* ---- Tables ---- */
 
-static int write_sector(struct zeroing *zeroing, struct byre_error *err)
+/* Writes the changes from `first` on that lie in one sector, all at once. */
+static int write_sector(struct zeroing *zeroing, size_t first,
+                        size_t *ret_count, struct byre_error *err)
 {
-    const uint64_t sector = zeroing->sector;
-    int r = BYRE_OK;
+    const struct change *changes = zeroing->changes + first;
+    const uint64_t sector = align_down(changes[0].offset, SECTOR_BYTES);
+    struct byre_store *store = zeroing->qcow2->store;
+    uint8_t bytes[SECTOR_BYTES];
+    size_t n = 0;
+    int r;
 
-    if (sector == NO_SECTOR)
-        return BYRE_OK;
-    if (zeroing->needs_barrier)
-        r = writer_barrier(&zeroing->qcow2->writer, err);
+    r = store_read(store, sector, bytes, sizeof(bytes), err);
     if (r < 0)
         return r;
-    zeroing->sector = NO_SECTOR;
+    while (first + n < zeroing->change_count &&
+           changes[n].offset - sector < SECTOR_BYTES) {
+        be64_put(bytes + (changes[n].offset - sector), changes[n].raw);
+        n++;
+    }
+    *ret_count = n;
+    return store_write(store, sector, bytes, sizeof(bytes), err);
+}
+
+static int write_changes(struct zeroing *zeroing, struct byre_error *err)
+{
+    size_t done = 0, n = 0;
+    int r = BYRE_OK;
+
+    if (zeroing->needs_barrier)
+        r = writer_barrier(&zeroing->qcow2->writer, err);
+    while (r == BYRE_OK && done < zeroing->change_count) {
+        r = write_sector(zeroing, done, &n, err);
+        done += n;
+    }
+    zeroing->change_count = 0;
     zeroing->needs_barrier = false;
-    return store_write(zeroing->qcow2->store, sector, zeroing->sector_bytes,
-                       sizeof(zeroing->sector_bytes), err);
+    return r;
 }
 
 static int change_entry(struct zeroing *zeroing, const struct reference *ref,
                         uint64_t raw, struct byre_error *err)
 {
-    const uint64_t offset = ref->table_offset + ref->index * 8;
-
-    (void)err;
-    be64_put(zeroing->sector_bytes + offset % SECTOR_BYTES, raw);
-    return BYRE_OK;
-}
-
-/* The sector of the entry is the one that is being changed. */
-static int enter_sector(struct zeroing *zeroing, const struct reference *ref,
-                        struct byre_error *err)
-{
-    const uint64_t sector =
-        align_down(ref->table_offset + ref->index * 8, SECTOR_BYTES);
-    int r;
-
-    if (sector == zeroing->sector)
-        return BYRE_OK;
-    r = write_sector(zeroing, err);
-    if (r == BYRE_OK)
-        r = store_read(zeroing->qcow2->store, sector, zeroing->sector_bytes,
-                       sizeof(zeroing->sector_bytes), err);
-    if (r == BYRE_OK)
-        zeroing->sector = sector;
-    return r;
+    zeroing->changes[zeroing->change_count++] =
+        (struct change){ ref->table_offset + ref->index * 8, raw };
+    return zeroing->change_count == MOST_CHANGES ? write_changes(zeroing, err)
+                                                 : BYRE_OK;
 }
 
 /* ---- Clusters ---- */
@@ -169,13 +180,11 @@ static int visit(void *user, const struct reference *ref,
 
     /* A table that is shared is read once more, with what was changed. */
     if (ref->owner == REFERENCE_L2_TABLE)
-        return write_sector(zeroing, err);
+        return write_changes(zeroing, err);
     r = tell_progress(zeroing, err);
     if (r < 0 || (ref->kind != L2_ZERO && ref->kind != L2_ZERO_ALLOC))
         return r;
-    r = enter_sector(zeroing, ref, err);
-    if (r == BYRE_OK)
-        r = replace(zeroing, ref, &raw, err);
+    r = replace(zeroing, ref, &raw, err);
     return r < 0 ? r : change_entry(zeroing, ref, raw, err);
 }
 
@@ -187,13 +196,7 @@ static int walk(struct zeroing *zeroing, struct byre_error *err)
                         REFERENCES_ACTIVE | REFERENCES_SNAPSHOTS |
                             REFERENCES_ZEROES,
                         visit, zeroing, err);
-    if (r == BYRE_OK || r == BYRE_E_CANCELED) {
-        struct byre_error ignored;
-        const int last = write_sector(zeroing, r == BYRE_OK ? err : &ignored);
-
-        r = r < 0 ? r : last;
-    }
-    return r;
+    return r < 0 ? r : write_changes(zeroing, err);
 }
 
 /* ---- The call ---- */
@@ -243,16 +246,19 @@ int amend_expand_zeroes(struct amend *amend, struct byre_error *err)
         .qcow2 = qcow2,
         .cluster_bytes = engine_cluster_bytes(&qcow2->engine),
         .backed = qcow2->header.backing_offset != 0,
-        .sector = NO_SECTOR,
     };
     int r;
 
     zeroing.total =
         div_round_up(qcow2->engine.size_bytes, zeroing.cluster_bytes) + 1;
     zeroing.zeroes = calloc(1, (size_t)zeroing.cluster_bytes);
-    if (zeroing.zeroes == NULL)
-        return fail_nomem(err, "a cluster", (size_t)zeroing.cluster_bytes);
-    r = expand(&zeroing, err);
+    zeroing.changes = calloc(MOST_CHANGES, sizeof(*zeroing.changes));
+    if (zeroing.zeroes == NULL || zeroing.changes == NULL)
+        r = fail_nomem(err, "a cluster and its entries",
+                       (size_t)zeroing.cluster_bytes);
+    else
+        r = expand(&zeroing, err);
     free(zeroing.zeroes);
+    free(zeroing.changes);
     return r;
 }

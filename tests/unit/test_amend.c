@@ -391,6 +391,104 @@ static void test_canceled(void **state)
     end(&f);
 }
 
+/* A store that cancels a job at its n-th write. */
+struct canceling {
+    struct byre_store *base;
+    struct byre_job *job;
+    unsigned writes_left;
+};
+
+static int canceling_read(void *user, uint64_t offset, void *buf, size_t length,
+                          struct byre_error *err)
+{
+    return store_read(((struct canceling *)user)->base, offset, buf, length,
+                      err);
+}
+
+static int canceling_size(void *user, uint64_t *ret_size,
+                          struct byre_error *err)
+{
+    return store_get_size(((struct canceling *)user)->base, ret_size, err);
+}
+
+static int canceling_write(void *user, uint64_t offset, const void *buf,
+                           size_t length, struct byre_error *err)
+{
+    struct canceling *c = user;
+
+    if (c->job != NULL && c->writes_left-- == 1)
+        byre_job_cancel(c->job);
+    return store_write(c->base, offset, buf, length, err);
+}
+
+static int canceling_flush(void *user, struct byre_error *err)
+{
+    return store_flush(((struct canceling *)user)->base, err);
+}
+
+static int canceling_resize(void *user, uint64_t size, struct byre_error *err)
+{
+    return store_resize(((struct canceling *)user)->base, size, err);
+}
+
+static const struct byre_store_ops canceling_ops = {
+    .size = sizeof(canceling_ops),
+    .read = canceling_read,
+    .get_size = canceling_size,
+    .write = canceling_write,
+    .flush = canceling_flush,
+    .resize = canceling_resize,
+};
+
+static void assert_version(struct byre *img, uint32_t version)
+{
+    struct byre_info info = BYRE_INFO_INIT;
+    uint8_t byte = 1;
+
+    assert_int_equal(byre_get_info(img, &info, NULL), 0);
+    assert_int_equal(info.version, version);
+    assert_int_equal(info.flags & BYRE_INFO_DIRTY, 0);
+    assert_int_equal(byre_read(img, 512, &byte, 1, NULL), 0);
+    assert_int_equal(byte, 7);
+    assert_int_equal(byre_read(img, DISK_BYTES / 2, &byte, 1, NULL), 0);
+    assert_int_equal(byte, 0);
+}
+
+/* Some thousand clusters of zeroes: ended amidst them the image is whole. */
+static void test_canceled_amidst(void **state)
+{
+    static const unsigned at[] = { 1, 2, 3, 5, 8, 13 };
+    const struct byre_amend_options opts =
+        OPTIONS(.which = VERSION, .version = 2);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+        struct canceling c = { .base = new_image(DISK_BYTES, 512) };
+        struct fixture f = { .data = NULL };
+        struct byre_job *job = NULL;
+
+        assert_int_equal(byre_store_new(&canceling_ops, &c, &f.store, NULL), 0);
+        open_image(&f, BYRE_OPEN_WRITE);
+        write_byte(f.img, 0, 7, 4096, 0);
+        assert_int_equal(byre_zero(f.img, 4096, DISK_BYTES - 4096, 0, NULL), 0);
+        assert_int_equal(byre_flush(f.img, NULL), 0);
+        assert_int_equal(byre_amend(f.img, &opts, &job, NULL), 0);
+        c.job = job;
+        c.writes_left = at[i];
+        assert_int_equal(byre_job_run(job, NULL), BYRE_E_CANCELED);
+        c.job = NULL;
+        byre_job_free(job);
+        assert_version(f.img, 3);
+        assert_int_equal(amend(f.img, &opts, NULL), 0);
+        assert_version(f.img, 2);
+        assert_int_equal(byre_close(f.img, NULL), 0);
+        open_image(&f, BYRE_OPEN_WRITE);
+        assert_version(f.img, 2);
+        end(&f);
+        byre_store_unref(c.base);
+    }
+}
+
 static void test_progress(void **state)
 {
     const struct byre_amend_options opts =
@@ -435,9 +533,9 @@ static void test_other_images(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_canceled),     cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_other_images),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_canceled), cmocka_unit_test(test_canceled_amidst),
+        cmocka_unit_test(test_progress), cmocka_unit_test(test_other_images),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
