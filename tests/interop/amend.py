@@ -18,10 +18,11 @@ import sys
 import images
 import luks
 from common import (BYRE, BuildError, QEMU_IMG, QEMU_IO, Scratch, Tap,
-                    missing_feature, must, need_tools, run, write_file)
+                    missing_feature, must, need_tools, read_file, run,
+                    write_file)
 
 FILE = "t.qcow2"
-ROUNDS = 24
+ROUNDS = 16
 SNAPSHOTS = ("one", "two")
 # What QEMU 7.2 dies of is no verdict: see died().
 CHANGES = ["compat=0.10", "compat=1.1", "compat=v2", "compat=v3",
@@ -219,6 +220,25 @@ def make_encrypted(folder, kind):
          opts_of("a"), folder)
 
 
+def luks_area(folder):
+    luks.cut_area(folder)
+    return read_file(os.path.join(folder, "area"))
+
+
+def judge_step(folder, step, tool, judges):
+    """Details of what is wrong after one step."""
+    key, options, force, succeeds, passphrases = step
+    before = luks_area(folder)
+    result = amend_key(tool, folder, key, options, force)
+    if (result.code == 0) != succeeds:
+        return result.text()
+    if not succeeds:
+        unchanged = luks_area(folder) == before
+        return [] if unchanged else ["the LUKS area has changed"]
+    found = [opened_by(folder, judge) for judge in judges]
+    return [] if all(names == passphrases for names in found) else found
+
+
 def check_keys(tap, scratch, number, kind, turns):
     """The steps by one tool, or by both in turn."""
     folder = scratch.make("k%d%s" % (number, turns))
@@ -227,15 +247,10 @@ def check_keys(tap, scratch, number, kind, turns):
     if shutil.which("cryptsetup"):
         judges.append("cryptsetup")
     for index, step in enumerate(STEPS):
-        key, options, force, succeeds, passphrases = step
         tool = {"b": BYRE, "q": QEMU_IMG}[turns[index % len(turns)]]
-        result = amend_key(tool, folder, key, options, force)
-        found = [opened_by(folder, judge) for judge in judges]
-        good = (result.code == 0) == succeeds and \
-            all(names == passphrases for names in found)
-        tap.check(good, "%s, %s: %s" % (kind, turns, options),
-                  result.text() + found)
-        if not good:
+        details = judge_step(folder, step, tool, judges)
+        tap.check(not details, "%s, %s: %s" % (kind, turns, step[1]), details)
+        if details:
             return
     checked = run([QEMU_IMG, "check"] + objects() + opts_of("a"), folder)
     tap.check(checked.code == 0, "check", checked.text())
@@ -251,7 +266,6 @@ def main():
             return tap.finish()
         check_keys(tap, scratch, 0, KINDS[0], "bq")
         check_keys(tap, scratch, 1, KINDS[1], "qb")
-        check_keys(tap, scratch, 2, KINDS[1], "b")
     return tap.finish()
 
 
