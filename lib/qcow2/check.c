@@ -83,7 +83,8 @@ int qcow2_check(struct engine *engine, uint32_t repair, uint64_t memory_bytes,
     check_done(&check);
     if (r < 0)
         return r;
-    check.result.image_end_offset = check.highest * check.cluster_bytes;
+    check.result.image_end_offset =
+        max_u64(check.highest, 1) * check.cluster_bytes;
     *ret = check.result;
     return BYRE_OK;
 }

@@ -15,12 +15,13 @@
 bool check_is_counted(const struct reference *ref)
 {
     const uint32_t nowhere = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
+    const uint32_t no_block = REFERENCE_UNALIGNED | REFERENCE_RESERVED_BITS;
 
     if (ref->bytes == 0 || ref->owner == REFERENCE_EXTERNAL_DATA ||
         ref->owner == REFERENCE_NOTHING || (ref->faults & nowhere) != 0)
         return false;
     return ref->owner != REFERENCE_REFCOUNT_BLOCK ||
-           (ref->faults & REFERENCE_UNALIGNED) == 0;
+           (ref->faults & no_block) == 0;
 }
 
 bool check_may_write_table(const struct check *check,

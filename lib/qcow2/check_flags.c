@@ -25,23 +25,17 @@ static bool leaves_out(void *user, const struct reference *ref)
 
 /* Flags that nothing can have are faults of the entry, and found as such; of a
    refcount that cannot be read nothing can be said. */
-static bool is_known(struct check *check, const struct reference *ref,
-                     uint64_t *ret_count, struct byre_error *err)
+static int get_count(struct check *check, const struct reference *ref,
+                     bool *ret_known, uint64_t *ret_count,
+                     struct byre_error *err)
 {
-    const uint64_t cluster = ref->offset / check->cluster_bytes;
-    struct stored_counts *stored = &check->stored;
-
-    if (ref->owner == REFERENCE_EXTERNAL_DATA) {
-        *ret_count = 1;
-        return true;
-    }
+    *ret_known = ref->owner == REFERENCE_EXTERNAL_DATA;
+    *ret_count = 1;
     if (ref->owner != REFERENCE_L2_TABLE && ref->owner != REFERENCE_DATA)
-        return false;
-    if (stored_counts_load(stored, cluster / stored->per_block, err) < 0 ||
-        stored->state == STORED_DAMAGED)
-        return false;
-    *ret_count = stored_counts_get(stored, cluster % stored->per_block);
-    return true;
+        return BYRE_OK;
+    return stored_counts_peek(&check->stored,
+                              ref->offset / check->cluster_bytes, ret_known,
+                              ret_count, err);
 }
 
 static int wrong(void *user, const struct reference *ref,
@@ -56,9 +50,12 @@ static int wrong(void *user, const struct reference *ref,
     };
     char what[REFERENCE_TEXT_BYTES];
     uint64_t count;
+    bool known;
+    int r;
 
-    if (!is_known(check, ref, &count, err))
-        return BYRE_OK;
+    r = get_count(check, ref, &known, &count, err);
+    if (r < 0 || !known)
+        return r;
     reference_describe(ref, what, sizeof(what));
     check_found(check, BYRE_FINDING_CORRUPTION, flags->correct, &place,
                 "%s %s, but its refcount is %" PRIu64, what,

@@ -118,16 +118,33 @@ static int change_entry(struct correction *c, uint64_t offset, uint64_t raw,
     return BYRE_OK;
 }
 
+/* Of what lies past the end of the file: each count by itself, once. */
+static bool decide_far(struct correction *c, uint64_t cluster, bool *ret_copied)
+{
+    uint64_t count = 0;
+    bool known = false;
+
+    if (c->first != 0 ||
+        stored_counts_peek(&c->stored, cluster, &known, &count, NULL) < 0)
+        return false;
+    *ret_copied = count == 1;
+    return known;
+}
+
 /* Whether the flag of a cluster can be told now, and what it should be. */
 static bool decide_by_count(struct correction *c, const struct reference *ref,
                             bool *ret_copied)
 {
-    const uint32_t nowhere =
-        REFERENCE_UNALIGNED | REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
+    const uint32_t beyond = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
+    const uint32_t nowhere = beyond | REFERENCE_UNALIGNED;
     const uint64_t cluster = ref->offset >> c->qcow2->header.cluster_bits;
     const uint64_t end = c->first + c->window_clusters;
 
-    if ((ref->faults & nowhere) != 0 || cluster < c->first)
+    if (c->ops == NULL && (ref->faults & nowhere) != 0)
+        return false;
+    if ((ref->faults & beyond) != 0)
+        return decide_far(c, cluster, ret_copied);
+    if (cluster < c->first)
         return false;
     if (cluster >= end) {
         c->next = min_u64(c->next, cluster);

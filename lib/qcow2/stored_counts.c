@@ -58,6 +58,29 @@ static int load_entry(struct stored_counts *stored, uint64_t index,
     return BYRE_OK;
 }
 
+int stored_counts_peek(struct stored_counts *stored, uint64_t cluster,
+                       bool *ret_known, uint64_t *ret_count,
+                       struct byre_error *err)
+{
+    const struct qcow2_header *header = &stored->qcow2->header;
+    const uint64_t index = cluster / stored->per_block;
+    const uint64_t per_word = UINT64_C(64) >> header->refcount_order;
+    const uint64_t place = cluster % stored->per_block;
+    uint64_t raw = 0, offset = 0;
+    uint8_t word[8] = { 0 };
+    int r = BYRE_OK;
+
+    if (index < stored->table_entries)
+        r = load_entry(stored, index, &raw, err);
+    *ret_known = r == BYRE_OK && refcount_table_entry_decode(
+                                     raw, header->cluster_bits, &offset);
+    if (*ret_known && offset != 0)
+        r = store_read(stored->qcow2->store, offset + place / per_word * 8,
+                       word, sizeof(word), err);
+    *ret_count = refcount_get(word, place % per_word, header->refcount_order);
+    return r;
+}
+
 int stored_counts_load(struct stored_counts *stored, uint64_t index,
                        struct byre_error *err)
 {

@@ -43,6 +43,14 @@ int stored_counts_load(struct stored_counts *stored, uint64_t index,
 /* Writes the block that was changed.  No barrier. */
 int stored_counts_save(struct stored_counts *stored, struct byre_error *err);
 
+/*
+ * One count anywhere, without loading its block: false if it cannot be read,
+ * since the table entry can point to no block.  The block must not be changed.
+ */
+int stored_counts_peek(struct stored_counts *stored, uint64_t cluster,
+                       bool *ret_known, uint64_t *ret_count,
+                       struct byre_error *err);
+
 /* A count of the block that is loaded, by its place in it. */
 uint64_t stored_counts_get(const struct stored_counts *stored, uint64_t place);
 /* The same to change; there is a block, and `count` fits. */
