@@ -14,10 +14,20 @@ static uint64_t fixed_bytes(const struct check *check)
            CHECK_MOST_SHARED * sizeof(struct check_shared);
 }
 
+int check_init_counts(struct check *check, struct byre_error *err)
+{
+    const uint64_t fixed = fixed_bytes(check);
+
+    return reference_counts_init(
+        &check->counts, check->qcow2->header.cluster_bits,
+        check->memory_bytes > fixed ? check->memory_bytes - fixed : 0,
+        check->file_clusters + 1, err);
+}
+
 static int check_init(struct check *check, struct byre_error *err)
 {
     const struct qcow2_header *header = &check->qcow2->header;
-    uint64_t file_bytes, fixed;
+    uint64_t file_bytes;
     int r;
 
     check->cluster_bytes = qcow2_cluster_bytes(header);
@@ -31,11 +41,7 @@ static int check_init(struct check *check, struct byre_error *err)
     r = stored_counts_init(&check->stored, check->qcow2, err);
     if (r < 0)
         return r;
-    fixed = fixed_bytes(check);
-    return reference_counts_init(
-        &check->counts, header->cluster_bits,
-        check->memory_bytes > fixed ? check->memory_bytes - fixed : 0,
-        check->file_clusters + 1, err);
+    return check_init_counts(check, err);
 }
 
 static void check_done(struct check *check)
