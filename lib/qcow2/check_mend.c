@@ -123,6 +123,7 @@ static int mend_counts(struct check *check, struct byre_error *err)
     if (check->mismatches == 0 && check->faults == 0 && !replace)
         return BYRE_OK;
     check->mode = replace ? CHECK_REPLACING : CHECK_MEND;
+    check->in_first_walk = replace;
     check->mismatches = 0;
     r = check_counts(check, err);
     if (r == BYRE_OK && replace)
