@@ -128,6 +128,7 @@ static void find_overlap(struct check *check, const struct reference *ref,
        is so on purpose. */
     if ((uses & (REFERENCE_USE_TABLE | REFERENCE_USE_DATA)) == 0)
         return;
+    check->overlaps++;
     check->broken |= (uses & REFERENCE_USE_REFCOUNTS) != 0;
     if (check->mode != CHECK_REPORT && check->mode != CHECK_SURVEY)
         return;

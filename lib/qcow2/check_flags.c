@@ -72,6 +72,6 @@ int check_flags(struct check *check, bool correct, struct byre_error *err)
     };
     struct flags_check flags = { .check = check, .correct = correct };
 
-    return copied_flags_walk(check->qcow2, check->memory_bytes, &ops, &flags,
-                             err);
+    return copied_flags_walk(check->qcow2, check_flag_bytes(check), &ops,
+                             &flags, err);
 }
