@@ -32,7 +32,7 @@ KEYS = ("check-errors", "corruptions", "leaks", "image-end-offset",
 # the zero flag in version 2, clusters of a data file that are elsewhere, flags
 # on entries without a cluster.
 ONLY_OURS = re.compile(
-    rb"^corruption: .*(is used twice: (?!as refcount block)"
+    rb"^corruption: .*(is used twice: (?!.*refcount block)"
     rb"|is used as .*, and as something else|is not where the guest has it"
     rb"|has the zero flag|without a cluster\) is marked as copied)", re.M)
 
