@@ -29,19 +29,23 @@ static int get_count(struct check *check, const struct reference *ref,
 
 /* What something else uses too must not be written as a table; a table whose
    own refcount cannot be read is left out whole, as QEMU does. */
-static bool leaves_out(void *user, const struct reference *ref)
+static int leaves_out(void *user, const struct reference *ref,
+                      struct byre_error *err)
 {
     const struct flags_check *flags = user;
     struct check *check = flags->check;
     uint64_t count;
     bool known;
+    int r;
 
     if (ref->owner != REFERENCE_L1_TABLE && ref->owner != REFERENCE_L2_TABLE)
-        return false;
+        return 0;
     if (flags->correct && !check_may_write_table(check, ref))
-        return true;
-    return ref->owner == REFERENCE_L2_TABLE &&
-           (get_count(check, ref, &known, &count, NULL) < 0 || !known);
+        return 1;
+    if (ref->owner == REFERENCE_L1_TABLE)
+        return 0;
+    r = get_count(check, ref, &known, &count, err);
+    return r < 0 ? r : !known;
 }
 
 static int wrong(void *user, const struct reference *ref,

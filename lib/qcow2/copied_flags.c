@@ -119,21 +119,23 @@ static int change_entry(struct correction *c, uint64_t offset, uint64_t raw,
 }
 
 /* Of what lies past the end of the file: each count by itself, once. */
-static bool decide_far(struct correction *c, uint64_t cluster, bool *ret_copied)
+static int decide_far(struct correction *c, const struct reference *ref,
+                      bool *ret_copied, struct byre_error *err)
 {
     uint64_t count = 0;
     bool known = false;
+    int r = BYRE_OK;
 
-    if (c->first != 0 ||
-        stored_counts_peek(&c->stored, cluster, &known, &count, NULL) < 0)
-        return false;
+    if (c->first == 0)
+        r = stored_counts_peek(&c->stored,
+                               ref->offset >> c->qcow2->header.cluster_bits,
+                               &known, &count, err);
     *ret_copied = count == 1;
-    return known;
+    return r < 0 ? r : known;
 }
 
-/* Whether the flag of a cluster can be told now, and what it should be. */
-static bool decide_by_count(struct correction *c, const struct reference *ref,
-                            bool *ret_copied)
+static int decide_by_count(struct correction *c, const struct reference *ref,
+                           bool *ret_copied, struct byre_error *err)
 {
     const uint32_t beyond = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
     const uint32_t nowhere = beyond | REFERENCE_UNALIGNED;
@@ -141,58 +143,68 @@ static bool decide_by_count(struct correction *c, const struct reference *ref,
     const uint64_t end = c->first + c->window_clusters;
 
     if (c->ops == NULL && (ref->faults & nowhere) != 0)
-        return false;
+        return 0;
     if ((ref->faults & beyond) != 0)
-        return decide_far(c, cluster, ret_copied);
+        return decide_far(c, ref, ret_copied, err);
     if (cluster < c->first)
-        return false;
+        return 0;
     if (cluster >= end) {
         c->next = min_u64(c->next, cluster);
-        return false;
+        return 0;
     }
     *ret_copied =
         (c->single[(cluster - c->first) / 8] >> (cluster - c->first) % 8 & 1) !=
         0;
-    return true;
+    return 1;
 }
 
-static bool decide(struct correction *c, const struct reference *ref,
-                   bool *ret_copied)
+/* What the flag should be; positive if that can be told now. */
+static int decide(struct correction *c, const struct reference *ref,
+                  bool *ret_copied, struct byre_error *err)
 {
     switch (ref->owner) {
     case REFERENCE_L2_TABLE:
     case REFERENCE_DATA:
-        return decide_by_count(c, ref, ret_copied);
+        return decide_by_count(c, ref, ret_copied, err);
     case REFERENCE_EXTERNAL_DATA:
         *ret_copied = true;
-        return true;
+        return 1;
     case REFERENCE_COMPRESSED:
     case REFERENCE_NOTHING:
         *ret_copied = false;
-        return true;
+        return 1;
     default: /* no entry with the flag */
-        return false;
+        return 0;
     }
+}
+
+static int correct_entry(struct correction *c, const struct reference *ref,
+                         struct byre_error *err)
+{
+    const uint64_t entry_bytes =
+        ref->in_l1 ? 8 : UINT64_C(8) * c->qcow2->entry_words;
+    bool copied = false;
+    int r;
+
+    r = decide(c, ref, &copied, err);
+    if (r <= 0 || copied == ref->copied)
+        return r;
+    r = c->ops != NULL ? c->ops->wrong(c->user, ref, err) : 1;
+    if (r <= 0)
+        return r;
+    return change_entry(c, ref->table_offset + ref->index * entry_bytes,
+                        ref->raw ^ QCOW2_ENTRY_COPIED, err);
 }
 
 static int correct(void *user, const struct reference *ref,
                    struct byre_error *err)
 {
     struct correction *c = user;
-    const uint64_t entry_bytes =
-        ref->in_l1 ? 8 : UINT64_C(8) * c->qcow2->entry_words;
-    bool copied = false;
-    int r;
+    const int r = correct_entry(c, ref, err);
 
-    if (c->ops != NULL && c->ops->leaves_out(c->user, ref))
-        return 1;
-    if (!decide(c, ref, &copied) || copied == ref->copied)
-        return BYRE_OK;
-    r = c->ops != NULL ? c->ops->wrong(c->user, ref, err) : 1;
-    if (r <= 0)
-        return r;
-    return change_entry(c, ref->table_offset + ref->index * entry_bytes,
-                        ref->raw ^ QCOW2_ENTRY_COPIED, err);
+    if (r < 0 || c->ops == NULL)
+        return r < 0 ? r : BYRE_OK;
+    return c->ops->leaves_out(c->user, ref, err);
 }
 
 static int correct_window(struct correction *c, uint64_t first,

@@ -24,8 +24,10 @@ int copied_flags_correct(struct qcow2 *qcow2, uint64_t budget_bytes,
 
 /* Who looks at the flags first. */
 struct copied_flags_ops {
-    /* Whether to leave out the entries of a table. */
-    bool (*leaves_out)(void *user, const struct reference *ref);
+    /* Whether to leave out the entries of a table: positive.  Asked of each
+       reference. */
+    int (*leaves_out)(void *user, const struct reference *ref,
+                      struct byre_error *err);
     /* An entry's flag is wrong: positive has it corrected, zero not. */
     int (*wrong)(void *user, const struct reference *ref,
                  struct byre_error *err);

@@ -159,7 +159,8 @@ static int run_step(struct attempt *attempt, const struct step *step,
     result = runner_step(&attempt->runner, step, &reason);
     failed = grave_failures(attempt) - before;
     r = judge_step(attempt, step, failed, result, &reason, err);
-    if (step->kind == STEP_REOPEN)
+    if (step->kind == STEP_REOPEN ||
+        (step->action != NULL && step->action->reopens))
         attempt->must_refuse = false;
     else if (failed > 0 && attempt->way->kind == FAULT_FLUSH)
         attempt->must_refuse = true;

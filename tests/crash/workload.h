@@ -37,6 +37,7 @@ struct action {
     const char *name;
     int (*run)(struct runner *runner, const struct step *step,
                struct byre_error *err);
+    bool reopens; /* closes the image and opens it again */
 };
 
 #define STEP_CLUSTERS (1u << 0) /* the numbers are clusters, not units */
@@ -74,6 +75,7 @@ struct workload_set {
 };
 
 extern const struct workload_set write_set; /* workload_write.c */
+extern const struct workload_set check_set; /* workload_check.c */
 
 /* The workloads of all sets, one after the other; NULL past the last one. */
 const struct workload *workload_at(size_t index);
