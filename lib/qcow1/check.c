@@ -66,12 +66,6 @@ static void describe(const struct qcow1_use *use, char *text, size_t capacity)
 
 /* ---- What is used twice ---- */
 
-static bool touches(const struct qcow1_use *use, uint64_t sector)
-{
-    return use->bytes > 0 && use->offset < (sector + 1) * SECTOR &&
-           sector * SECTOR < use->offset + use->bytes;
-}
-
 /* One conflict for all that a pair of owners shares. */
 static void note_conflict(struct qcow1_check *check,
                           const struct qcow1_use *use, uint64_t sector)
@@ -88,15 +82,42 @@ static void note_conflict(struct qcow1_check *check,
     *conflict = (struct qcow1_conflict){ .sector = sector, .second = *use };
 }
 
+static int by_sector(const void *left, const void *right)
+{
+    const uint64_t a = ((const struct qcow1_conflict *)left)->sector;
+    const uint64_t b = ((const struct qcow1_conflict *)right)->sector;
+
+    return a < b ? -1 : a > b;
+}
+
+/* The first conflict at `sector` or behind it; they are sorted. */
+static size_t find_from(const struct qcow1_check *check, uint64_t sector)
+{
+    size_t low = 0, high = check->conflict_count;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+
+        if (check->conflicts[middle].sector < sector)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /* The walk that finds the first owners comes past all uses again. */
 static void find_first_owner(struct qcow1_check *check,
                              const struct qcow1_use *use)
 {
-    for (size_t i = 0; i < check->conflict_count; i++) {
-        struct qcow1_conflict *conflict = &check->conflicts[i];
-
-        if (conflict->first.object == NULL && touches(use, conflict->sector))
-            conflict->first = *use;
+    if (!range_within(use->offset, use->bytes, STORE_MAX_OFFSET))
+        return;
+    for (size_t i = find_from(check, use->offset / SECTOR);
+         i < check->conflict_count &&
+         check->conflicts[i].sector * SECTOR < use->offset + use->bytes;
+         i++) {
+        if (check->conflicts[i].first.object == NULL)
+            check->conflicts[i].first = *use;
     }
 }
 
@@ -416,6 +437,8 @@ static int look(struct qcow1_check *check, struct byre_error *err)
     if (check->conflict_count == 0)
         return BYRE_OK;
     check->finding_owners = true;
+    qsort(check->conflicts, check->conflict_count, sizeof(check->conflicts[0]),
+          by_sector);
     r = walk(check, err);
     if (r == BYRE_OK)
         report_conflicts(check);
