@@ -262,10 +262,15 @@ struct engine_ops {
      * Looks at all structures of an image that was opened for this and not
      * prepared.  `findings` gets what is found; `repair` (BYRE_CHECK_*) says
      * what to mend.  Fills the counts of one look: job/check.c looks again.
+     * Findings that `repaired` are counted as fixed, the others as they are.
      */
     int (*check)(struct engine *engine, uint32_t repair, uint64_t memory_bytes,
                  const struct check_sink *sink, struct byre_check_result *ret,
                  struct byre_error *err);
+
+    /* A repair's second look found nothing wrong but leaks: takes the marks of
+       damage off.  NULL: the format has none. */
+    int (*mark_sound)(struct engine *engine, struct byre_error *err);
 
     /* As byre_compact(). */
     int (*compact)(struct engine *engine,

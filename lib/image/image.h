@@ -22,6 +22,8 @@ struct byre {
     char *data_path; /* of the external data file, or NULL */
     char *backing_resolved; /* what backing_name stands for; NULL: unknown */
     bool metadata_only;
+    bool check_only; /* opened with BYRE_OPEN_CHECK: there is no disk */
+    bool may_repair; /* ... and for writing */
 };
 
 /* What the disk is at `offset`, asked of the whole chain. */

@@ -29,7 +29,7 @@
      BYRE_OPEN_PROBE_BACKING | BYRE_OPEN_NO_PROBE | BYRE_OPEN_SHARED |         \
      BYRE_OPEN_METADATA_ONLY | BYRE_OPEN_NO_LOCK | BYRE_OPEN_NO_BACKING |      \
      BYRE_OPEN_WRITE | BYRE_OPEN_KEEP_SPACE | BYRE_OPEN_DIRECT |               \
-     BYRE_OPEN_NO_SYNC)
+     BYRE_OPEN_NO_SYNC | BYRE_OPEN_CHECK)
 
 static uint64_t or_default(uint64_t value, uint64_t default_value)
 {
@@ -78,6 +78,8 @@ static int open_engine(const struct request *request, const char *format,
                         err);
     if (strcmp(format, "qcow") == 0)
         return qcow1_open(request->store, &limits, ret_engine, err);
+    if (strcmp(format, "qcow2") == 0 && (opts->flags & BYRE_OPEN_CHECK) != 0)
+        return qcow2_open_to_check(request->store, &limits, ret_engine, err);
     if (strcmp(format, "qcow2") == 0)
         return qcow2_open(request->store, &limits, ret_engine, err);
     return fail(err, BYRE_E_UNSUPPORTED,
@@ -237,6 +239,26 @@ static int prepare_disk(const struct request *request, struct byre *img,
     return r;
 }
 
+/*
+ * A check needs no disk.  A data file is looked for where the caller allows it,
+ * for its locks; one that is gone keeps nobody from looking at the tables.
+ */
+static int prepare_check(const struct request *request, struct byre *img,
+                         struct byre_error *err)
+{
+    const struct byre_open_options *opts = request->opts;
+    int r;
+
+    if (opts->data_store == NULL &&
+        (request->node == NULL || request->node->data_file == NULL) &&
+        (img->engine->data_file_name == NULL ||
+         (opts->flags & BYRE_OPEN_FOLLOW_DATA_FILE) == 0))
+        return BYRE_OK;
+
+    r = request_open_data_file(request, img, err);
+    return r == BYRE_E_IO && img->data_store == NULL ? BYRE_OK : r;
+}
+
 static int set_names(const struct request *request, struct byre *img,
                      struct byre_error *err)
 {
@@ -259,6 +281,7 @@ static int open_alone(const struct request *request, struct byre *img,
 
     img->store = store_ref(request->store);
     img->metadata_only = (request->opts->flags & BYRE_OPEN_METADATA_ONLY) != 0;
+    img->check_only = (request->opts->flags & BYRE_OPEN_CHECK) != 0;
     r = set_names(request, img, err);
     if (r == BYRE_OK)
         r = refuse_loops(request, err);
@@ -271,8 +294,12 @@ static int open_alone(const struct request *request, struct byre *img,
     if (r == BYRE_OK && img->engine->backing_name != NULL)
         name_resolve(request->path, img->engine->backing_name,
                      &img->backing_resolved, NULL);
-    if (r == BYRE_OK && !img->metadata_only)
+    if (r == BYRE_OK && img->check_only)
+        r = prepare_check(request, img, err);
+    else if (r == BYRE_OK && !img->metadata_only)
         r = prepare_disk(request, img, err);
+    if (r == BYRE_OK && img->check_only)
+        img->may_repair = request_writes(request);
     return r;
 }
 
@@ -288,9 +315,9 @@ int request_open(const struct request *request, struct byre **ret_img,
     r = open_alone(request, img, err);
     if (r < 0 && request->depth > 0)
         error_prefix(err, "Could not open backing file '%s'", request->name);
-    if (r == BYRE_OK && !img->metadata_only)
+    if (r == BYRE_OK && !img->metadata_only && !img->check_only)
         r = request_open_backing(request, img, err);
-    if (r == BYRE_OK && request_writes(request)) {
+    if (r == BYRE_OK && request_writes(request) && !img->check_only) {
         r = image_prepare_write(
             img,
             or_default(request->opts->refcount_cache_bytes,
@@ -305,6 +332,12 @@ int request_open(const struct request *request, struct byre **ret_img,
     return BYRE_OK;
 }
 
+static bool chooses_snapshot(const struct byre_open_options *opts)
+{
+    return opts->snapshot != NULL || opts->snapshot_id != NULL ||
+           opts->snapshot_name != NULL;
+}
+
 static int check_writing(const struct byre_open_options *opts,
                          struct byre_error *err)
 {
@@ -314,9 +347,20 @@ static int check_writing(const struct byre_open_options *opts,
         return fail(err, BYRE_E_INVALID,
                     "a disk is not opened for writing while it is shared with "
                     "another writer, or for its description only");
-    if (opts->snapshot != NULL || opts->snapshot_id != NULL ||
-        opts->snapshot_name != NULL)
+    if (chooses_snapshot(opts))
         return fail(err, BYRE_E_INVALID, "a snapshot can only be read");
+    return BYRE_OK;
+}
+
+static int check_checking(const struct byre_open_options *opts,
+                          struct byre_error *err)
+{
+    if ((opts->flags & BYRE_OPEN_CHECK) == 0)
+        return BYRE_OK;
+    if ((opts->flags & BYRE_OPEN_METADATA_ONLY) != 0 || chooses_snapshot(opts))
+        return fail(err, BYRE_E_INVALID,
+                    "an image is checked as a whole: not one snapshot of it, "
+                    "nor its description only");
     return BYRE_OK;
 }
 
@@ -341,6 +385,9 @@ static int check_options(const struct byre_open_options *given,
         (ret->snapshot_id != NULL || ret->snapshot_name != NULL))
         return fail(err, BYRE_E_INVALID,
                     "a snapshot is chosen in two ways at once");
+    r = check_checking(ret, err);
+    if (r < 0)
+        return r;
     return check_writing(ret, err);
 }
 

@@ -14,6 +14,8 @@ int check_disk_range(const struct byre *img, uint64_t offset, uint64_t length,
     if (img->metadata_only)
         return fail(err, BYRE_E_STATE,
                     "the image was opened for its description only");
+    if (img->check_only)
+        return fail(err, BYRE_E_STATE, "the image was opened to be checked");
     if (!range_within(offset, length, img->engine->size_bytes))
         return fail(err, BYRE_E_INVALID,
                     "%llu bytes at %llu end past the disk's %llu bytes",

@@ -224,10 +224,11 @@ int request_open_backing(const struct request *request, struct byre *img,
     int r;
 
     if (request->depth == 0 && request->opts->backing != NULL) {
-        if (request->opts->backing->metadata_only)
+        if (request->opts->backing->metadata_only ||
+            request->opts->backing->check_only)
             return fail(err, BYRE_E_STATE,
-                        "the backing image was opened for its description "
-                        "only");
+                        "the backing image was opened for its description or "
+                        "a check only");
         if (request->opts->backing->engine->writable)
             return fail(err, BYRE_E_STATE,
                         "the backing image is open for writing; what stands on "

@@ -12,8 +12,7 @@
 #include "base/arith.h"
 #include "base/bytes.h"
 #include "base/error.h"
-#include "format/refcount.h"
-#include "qcow2/references.h"
+#include "qcow2/stored_counts.h"
 
 /* What is atomic when a write is torn: a flag never drags others along. */
 #define SECTOR_BYTES UINT64_C(512)
@@ -21,21 +20,18 @@
 #define NO_CLUSTER   UINT64_MAX
 
 #define LEAST_WINDOW_BYTES 4096
-#define PIECE_ENTRIES      512
 
 struct correction {
     struct qcow2 *qcow2;
-    uint64_t per_block;   /* counts in a block */
-    uint64_t table_bytes; /* the refcount table's, as far as it is used */
+    const struct copied_flags_ops *ops;
+    void *user;
 
+    struct stored_counts stored;
     uint8_t *single; /* a bit a cluster of the window */
     uint64_t window_clusters;
     uint64_t first;
     uint64_t
         next; /* the first cluster behind it with an entry, or NO_CLUSTER */
-
-    uint8_t *block;
-    uint8_t piece[PIECE_ENTRIES * 8]; /* of the refcount table */
 
     uint64_t sector; /* the one that is being changed, or NO_SECTOR */
     uint8_t sector_bytes[SECTOR_BYTES];
@@ -44,72 +40,44 @@ struct correction {
 /* ---- The window ---- */
 
 /* Takes the counts of block `index` over, as far as they are in the window. */
-static int load_block(struct correction *c, uint64_t index, uint64_t raw,
-                      struct byre_error *err)
+static void take_block(struct correction *c, uint64_t index)
 {
-    const struct qcow2_header *header = &c->qcow2->header;
-    const uint64_t base = index * c->per_block;
+    const uint64_t base = index * c->stored.per_block;
     const uint64_t from = max_u64(base, c->first);
     const uint64_t to =
-        min_u64(base + c->per_block, c->first + c->window_clusters);
-    uint64_t offset;
-    int r;
-
-    if (!refcount_table_entry_decode(raw, header->cluster_bits, &offset))
-        return fail_at(err, BYRE_E_CORRUPT,
-                       header->refcount_table_offset + index * 8,
-                       "refcount table entry %" PRIu64 " is 0x%" PRIx64
-                       ", which is no place for a block; run check on the "
-                       "image",
-                       index, raw);
-    if (offset == 0)
-        return BYRE_OK;
-    r = store_read(c->qcow2->store, offset, c->block,
-                   (size_t)qcow2_cluster_bytes(header), err);
-    if (r < 0)
-        return r;
+        min_u64(base + c->stored.per_block, c->first + c->window_clusters);
 
     for (uint64_t cluster = from; cluster < to; cluster++) {
         const uint64_t bit = cluster - c->first;
 
-        if (refcount_get(c->block, cluster - base, header->refcount_order) == 1)
+        if (stored_counts_get(&c->stored, cluster - base) == 1)
             c->single[bit / 8] |= (uint8_t)(1u << bit % 8);
     }
-    return BYRE_OK;
-}
-
-/* Loads the blocks from `index` to `end` that one piece of the table names. */
-static int load_piece(struct correction *c, uint64_t index, uint64_t count,
-                      struct byre_error *err)
-{
-    const uint64_t at = c->qcow2->header.refcount_table_offset + index * 8;
-    int r;
-
-    r = store_read(c->qcow2->store, at, c->piece, (size_t)count * 8, err);
-    for (uint64_t i = 0; r == BYRE_OK && i < count; i++) {
-        const uint64_t raw = be64_get(c->piece + i * 8);
-
-        if (raw != 0)
-            r = load_block(c, index + i, raw, err);
-    }
-    return r;
 }
 
 static int load_window(struct correction *c, uint64_t first,
                        struct byre_error *err)
 {
     const uint64_t end =
-        min_u64(div_round_up(first + c->window_clusters, c->per_block),
-                c->table_bytes / 8);
+        min_u64(div_round_up(first + c->window_clusters, c->stored.per_block),
+                c->stored.table_entries);
     int r;
 
     c->first = first;
     memset(c->single, 0, (size_t)(c->window_clusters / 8));
-    for (uint64_t index = first / c->per_block; index < end;
-         index += PIECE_ENTRIES) {
-        r = load_piece(c, index, min_u64(end - index, PIECE_ENTRIES), err);
+    for (uint64_t index = first / c->stored.per_block; index < end; index++) {
+        r = stored_counts_load(&c->stored, index, err);
         if (r < 0)
             return r;
+        if (c->stored.state == STORED_DAMAGED && c->ops == NULL)
+            return fail_at(err, BYRE_E_CORRUPT,
+                           c->qcow2->header.refcount_table_offset + index * 8,
+                           "refcount table entry %" PRIu64 " is 0x%" PRIx64
+                           ", which is no place for a block; run check on the "
+                           "image",
+                           index, c->stored.raw);
+        if (c->stored.state == STORED_BLOCK)
+            take_block(c, index);
     }
     return BYRE_OK;
 }
@@ -150,16 +118,33 @@ static int change_entry(struct correction *c, uint64_t offset, uint64_t raw,
     return BYRE_OK;
 }
 
+/* Of what lies past the end of the file: each count by itself, once. */
+static bool decide_far(struct correction *c, uint64_t cluster, bool *ret_copied)
+{
+    uint64_t count = 0;
+    bool known = false;
+
+    if (c->first != 0 ||
+        stored_counts_peek(&c->stored, cluster, &known, &count, NULL) < 0)
+        return false;
+    *ret_copied = count == 1;
+    return known;
+}
+
 /* Whether the flag of a cluster can be told now, and what it should be. */
 static bool decide_by_count(struct correction *c, const struct reference *ref,
                             bool *ret_copied)
 {
-    const uint32_t nowhere =
-        REFERENCE_UNALIGNED | REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
+    const uint32_t beyond = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
+    const uint32_t nowhere = beyond | REFERENCE_UNALIGNED;
     const uint64_t cluster = ref->offset >> c->qcow2->header.cluster_bits;
     const uint64_t end = c->first + c->window_clusters;
 
-    if ((ref->faults & nowhere) != 0 || cluster < c->first)
+    if (c->ops == NULL && (ref->faults & nowhere) != 0)
+        return false;
+    if ((ref->faults & beyond) != 0)
+        return decide_far(c, cluster, ret_copied);
+    if (cluster < c->first)
         return false;
     if (cluster >= end) {
         c->next = min_u64(c->next, cluster);
@@ -198,9 +183,15 @@ static int correct(void *user, const struct reference *ref,
     const uint64_t entry_bytes =
         in_l1 ? 8 : UINT64_C(8) * c->qcow2->entry_words;
     bool copied = false;
+    int r;
 
+    if (c->ops != NULL && c->ops->leaves_out(c->user, ref))
+        return 1;
     if (!decide(c, ref, &copied) || copied == ref->copied)
         return BYRE_OK;
+    r = c->ops != NULL ? c->ops->wrong(c->user, ref, err) : 1;
+    if (r <= 0)
+        return r;
     return change_entry(c, ref->table_offset + ref->index * entry_bytes,
                         ref->raw ^ QCOW2_ENTRY_COPIED, err);
 }
@@ -237,8 +228,7 @@ static int correct_all(struct correction *c, struct byre_error *err)
 static int correction_init(struct correction *c, struct qcow2 *qcow2,
                            uint64_t budget_bytes, struct byre_error *err)
 {
-    const struct qcow2_header *header = &qcow2->header;
-    const uint64_t cluster_bytes = qcow2_cluster_bytes(header);
+    const uint64_t cluster_bytes = qcow2_cluster_bytes(&qcow2->header);
     uint64_t file_bytes, window_bytes;
     int r;
 
@@ -249,20 +239,16 @@ static int correction_init(struct correction *c, struct qcow2 *qcow2,
     window_bytes = min_u64(max_u64(budget_bytes, LEAST_WINDOW_BYTES),
                            file_bytes / cluster_bytes / 8 + 1);
     c->qcow2 = qcow2;
-    c->per_block =
-        refcounts_per_block(header->cluster_bits, header->refcount_order);
-    c->table_bytes = header->refcount_table_clusters * cluster_bytes;
     c->window_clusters = window_bytes * 8;
     c->single = malloc((size_t)window_bytes);
-    c->block = malloc((size_t)cluster_bytes);
-    if (c->single == NULL || c->block == NULL)
-        return fail_nomem(err, "the correction of flags",
-                          (size_t)(window_bytes + cluster_bytes));
-    return BYRE_OK;
+    if (c->single == NULL)
+        return fail_nomem(err, "the correction of flags", (size_t)window_bytes);
+    return stored_counts_init(&c->stored, qcow2, err);
 }
 
-int copied_flags_correct(struct qcow2 *qcow2, uint64_t budget_bytes,
-                         struct byre_error *err)
+int copied_flags_walk(struct qcow2 *qcow2, uint64_t budget_bytes,
+                      const struct copied_flags_ops *ops, void *user,
+                      struct byre_error *err)
 {
     struct correction *c = calloc(1, sizeof(*c));
     int r;
@@ -270,11 +256,19 @@ int copied_flags_correct(struct qcow2 *qcow2, uint64_t budget_bytes,
     if (c == NULL)
         return fail_nomem(err, "the correction of flags", sizeof(*c));
 
+    c->ops = ops;
+    c->user = user;
     r = correction_init(c, qcow2, budget_bytes, err);
     if (r == BYRE_OK)
         r = correct_all(c, err);
     free(c->single);
-    free(c->block);
+    stored_counts_done(&c->stored);
     free(c);
     return r;
+}
+
+int copied_flags_correct(struct qcow2 *qcow2, uint64_t budget_bytes,
+                         struct byre_error *err)
+{
+    return copied_flags_walk(qcow2, budget_bytes, NULL, NULL, err);
 }

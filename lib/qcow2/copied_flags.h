@@ -6,7 +6,7 @@
 #ifndef BYRE_QCOW2_COPIED_FLAGS_H
 #define BYRE_QCOW2_COPIED_FLAGS_H
 
-#include "qcow2/internal.h"
+#include "qcow2/references.h"
 
 /*
  * Makes the flags in the active L1 table and its L2 tables agree with the
@@ -21,5 +21,19 @@
  */
 int copied_flags_correct(struct qcow2 *qcow2, uint64_t budget_bytes,
                          struct byre_error *err);
+
+/* Who looks at the flags first. */
+struct copied_flags_ops {
+    /* Whether to leave out the entries of a table. */
+    bool (*leaves_out)(void *user, const struct reference *ref);
+    /* An entry's flag is wrong: positive has it corrected, zero not. */
+    int (*wrong)(void *user, const struct reference *ref,
+                 struct byre_error *err);
+};
+
+/* The same, asking `ops`; a refcount block that cannot be counts as zeroes. */
+int copied_flags_walk(struct qcow2 *qcow2, uint64_t budget_bytes,
+                      const struct copied_flags_ops *ops, void *user,
+                      struct byre_error *err);
 
 #endif

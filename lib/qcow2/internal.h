@@ -215,6 +215,12 @@ int qcow2_link_stream(struct engine *engine, const struct write_plan *plan,
 void qcow2_give_back_stream(struct engine *engine,
                             const struct write_plan *plan, uint32_t bytes);
 
+/* check.c */
+int qcow2_check(struct engine *engine, uint32_t repair, uint64_t memory_bytes,
+                const struct check_sink *sink, struct byre_check_result *ret,
+                struct byre_error *err);
+int qcow2_mark_sound(struct engine *engine, struct byre_error *err);
+
 /* zero.c */
 int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
                uint32_t flags, struct byre_error *err);

@@ -382,6 +382,8 @@ static const struct engine_ops qcow2_ops = {
     .flush = qcow2_flush,
     .resize = qcow2_resize,
     .finish = qcow2_finish,
+    .check = qcow2_check,
+    .mark_sound = qcow2_mark_sound,
     .free = qcow2_free,
 };
 
@@ -425,7 +427,8 @@ static void derive_from_header(struct qcow2 *qcow2)
                                                   (8 * qcow2->entry_words)));
 }
 
-static int read_header(struct qcow2 *qcow2, struct byre_error *err)
+static int read_header(struct qcow2 *qcow2, bool to_check,
+                       struct byre_error *err)
 {
     uint8_t buf[QCOW2_HEADER_BYTES];
     int r;
@@ -442,11 +445,13 @@ static int read_header(struct qcow2 *qcow2, struct byre_error *err)
     r = read_names(qcow2, err);
     if (r < 0)
         return r;
-    return qcow2_header_check(&qcow2->header, err);
+    return to_check ? qcow2_header_check_disk(&qcow2->header, err)
+                    : qcow2_header_check(&qcow2->header, err);
 }
 
-int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
-               struct engine **ret_engine, struct byre_error *err)
+static int open_store(struct byre_store *store,
+                      const struct engine_limits *limits, bool to_check,
+                      struct engine **ret_engine, struct byre_error *err)
 {
     struct qcow2 *qcow2 = calloc(1, sizeof(*qcow2));
     int r;
@@ -460,11 +465,24 @@ int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
     qcow2->data_store = store_ref(store);
     qcow2->limits = *limits;
     pthread_mutex_init(&qcow2->lists_lock, NULL);
-    r = read_header(qcow2, err);
+    r = read_header(qcow2, to_check, err);
     if (r < 0) {
         qcow2_free(&qcow2->engine);
         return r;
     }
     *ret_engine = &qcow2->engine;
     return BYRE_OK;
+}
+
+int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
+               struct engine **ret_engine, struct byre_error *err)
+{
+    return open_store(store, limits, false, ret_engine, err);
+}
+
+int qcow2_open_to_check(struct byre_store *store,
+                        const struct engine_limits *limits,
+                        struct engine **ret_engine, struct byre_error *err)
+{
+    return open_store(store, limits, true, ret_engine, err);
 }

@@ -23,19 +23,14 @@ static uint32_t intolerable_faults(const struct reference *ref)
 
 static int fail_fault(const struct reference *ref, struct byre_error *err)
 {
-    const char *owner = reference_owner_name(ref->owner);
-    const char *text = reference_fault_text(intolerable_faults(ref));
+    char what[REFERENCE_TEXT_BYTES];
 
-    if (ref->table_offset == BYRE_NO_OFFSET)
-        return fail_at(err, BYRE_E_CORRUPT, ref->offset,
-                       "refcounts cannot be rebuilt: the %s at %" PRIu64
-                       " %s; " RUN_CHECK,
-                       owner, ref->offset, text);
-    return fail_at(err, BYRE_E_CORRUPT, ref->table_offset,
-                   "refcounts cannot be rebuilt: entry %" PRIu64
-                   " of the table at %" PRIu64 " (0x%" PRIx64
-                   ", %s) %s; " RUN_CHECK,
-                   ref->index, ref->table_offset, ref->raw, owner, text);
+    reference_describe(ref, what, sizeof(what));
+    return fail_at(err, BYRE_E_CORRUPT,
+                   ref->table_offset == BYRE_NO_OFFSET ? ref->offset
+                                                       : ref->table_offset,
+                   "refcounts cannot be rebuilt: %s %s; " RUN_CHECK, what,
+                   reference_fault_text(intolerable_faults(ref)));
 }
 
 static int count_reference(void *user, const struct reference *ref,

@@ -116,9 +116,10 @@ static uint8_t use_of(const struct reference *ref)
     case REFERENCE_L2_TABLE:
         return ref->active ? REFERENCE_USE_L2 | REFERENCE_USE_ACTIVE_L2
                            : REFERENCE_USE_L2;
-    case REFERENCE_HEADER:
     case REFERENCE_REFCOUNT_TABLE:
     case REFERENCE_REFCOUNT_BLOCK:
+        return REFERENCE_USE_TABLE | REFERENCE_USE_REFCOUNTS;
+    case REFERENCE_HEADER:
     case REFERENCE_L1_TABLE:
     case REFERENCE_SNAPSHOT_TABLE:
     case REFERENCE_LUKS:

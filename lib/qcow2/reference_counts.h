@@ -28,6 +28,8 @@
 /* Not counted, but not to be written over. */
 #define REFERENCE_USE_RESERVED (UINT8_C(1) << 4)
 
+#define REFERENCE_USE_REFCOUNTS (UINT8_C(1) << 5) /* their table, a block */
+
 #define REFERENCE_COUNTS_END UINT64_MAX
 #define REFERENCE_COUNT_MAX  UINT32_MAX
 

@@ -190,7 +190,7 @@ static int walk_snapshot(struct reference_walk *walk, uint32_t index,
 
     if (!is_aligned(snapshot->l1_offset, walk->cluster_bytes))
         l1.faults |= REFERENCE_UNALIGNED;
-    if (qcow2_snapshot_check(snapshot, header, NULL) < 0)
+    else if (qcow2_snapshot_check(snapshot, header, NULL) < 0)
         l1.faults |= REFERENCE_DAMAGED;
     if (header->version >= 3 && snapshot->extra_bytes < 16)
         l1.faults |= REFERENCE_INCOMPLETE;

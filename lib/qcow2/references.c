@@ -2,6 +2,8 @@
 #include "qcow2/references.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/arith.h"
@@ -47,6 +49,11 @@ static int walk_refcounts(struct reference_walk *walk, struct byre_error *err)
     };
     int r;
 
+    /* Only an image that was opened to be checked has such a one. */
+    if (qcow2_header_check_refcounts(header, NULL) < 0)
+        return reference_show_table(walk, REFERENCE_REFCOUNT_TABLE,
+                                    header->refcount_table_offset, 0,
+                                    REFERENCE_DAMAGED, err);
     r = reference_show_table(walk, REFERENCE_REFCOUNT_TABLE, table.offset,
                              table.bytes, 0, err);
     if (r != BYRE_OK)
@@ -246,6 +253,27 @@ int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
 }
 
 /* ---- Words for messages ---- */
+
+void reference_describe(const struct reference *ref, char *text,
+                        size_t capacity)
+{
+    const char *owner = reference_owner_name(ref->owner);
+
+    if (ref->table_offset == BYRE_NO_OFFSET)
+        snprintf(text, capacity, "the %s at %" PRIu64, owner, ref->offset);
+    else if (ref->owner == REFERENCE_L1_TABLE)
+        snprintf(text, capacity,
+                 "the L1 table of snapshot %" PRIu64 " at %" PRIu64,
+                 ref->index + 1, ref->offset);
+    else if (ref->owner == REFERENCE_BITMAP_TABLE)
+        snprintf(text, capacity, "the table of bitmap %" PRIu64 " at %" PRIu64,
+                 ref->index + 1, ref->offset);
+    else
+        snprintf(text, capacity,
+                 "entry %" PRIu64 " of the table at %" PRIu64 " (0x%" PRIx64
+                 ", %s)",
+                 ref->index, ref->table_offset, ref->raw, owner);
+}
 
 const char *reference_owner_name(enum reference_owner owner)
 {

@@ -113,6 +113,12 @@ int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
 /* "L2 table" and so on, for messages. */
 const char *reference_owner_name(enum reference_owner owner);
 
+#define REFERENCE_TEXT_BYTES 160
+
+/* What the reference is and where it stands: "entry 3 of the table at ...". */
+void reference_describe(const struct reference *ref, char *text,
+                        size_t capacity);
+
 /* What the lowest of `faults` says of the entry: "is not aligned". */
 const char *reference_fault_text(uint32_t faults);
 

@@ -129,7 +129,11 @@ static int load(struct qcow2 *qcow2, struct snapshot_list *ret_list,
                 struct byre_error *err)
 {
     struct snapshot_list list = { .count = qcow2->header.snapshot_count };
-    int r = BYRE_OK;
+    int r;
+
+    r = qcow2_header_check_snapshots(&qcow2->header, err);
+    if (r < 0)
+        return r;
 
     list.entries = calloc(list.count + 1, sizeof(list.entries[0]));
     if (list.entries == NULL)
