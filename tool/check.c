@@ -96,6 +96,12 @@ static bool options_agree(const struct tool *tool,
         report_usage(tool, "check", "--findings needs --output=json");
         return false;
     }
+    if (request->image.shared && request->repair != 0) {
+        report_usage(tool, "check",
+                     "-U excludes -r: what another program may be writing to "
+                     "is not repaired");
+        return false;
+    }
     return image_options_agree(tool, &request->image, request->image.format);
 }
 

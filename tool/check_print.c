@@ -13,8 +13,8 @@
 static const char *line_start(const struct byre_finding *finding)
 {
     if (finding->repaired != 0)
-        return "Repairing";
-    return finding->kind == BYRE_FINDING_LEAK ? "Leaked" : "ERROR";
+        return "Repaired";
+    return finding->kind == BYRE_FINDING_LEAK ? "Leaked cluster" : "ERROR";
 }
 
 static const char *kind_name(uint32_t kind)
@@ -60,7 +60,7 @@ void check_log_found(void *user, const struct byre_finding *finding)
     struct check_log *log = user;
 
     if (log->list == NULL)
-        print_line(stderr, "%s %s", line_start(finding), finding->text);
+        print_line(stderr, "%s: %s", line_start(finding), finding->text);
     else if (json_array_size(log->list) < CHECK_MOST_FINDINGS)
         json_array_append_new(log->list, finding_json(finding));
     else

@@ -7,14 +7,15 @@ import hashlib
 from hazards.case import Case
 
 
-def counts(corruptions=0, leaks=0):
-    return f"corruptions {corruptions}, leaks {leaks}"
+def counts(corruptions=0, leaks=0, errors=0):
+    unseen = f", check-errors {errors}" if errors else ""
+    return f"corruptions {corruptions}, leaks {leaks}{unseen}"
 
 
 class Damaged(Case):
     """
     `found` and `left` are (corruptions, leaks): before the repair, and after
-    it.  `says` must be in findings, `still` in those after the repair.  `disk`
+    it; and a third number of parts that could not be looked at.  `says` must be in findings, `still` in those after the repair.  `disk`
     is what the disk must read as after the repair (None: it cannot be read),
     `snapshots` the same for snapshots by their names.  `refused` are words of
     the message of a check that cannot be done.

@@ -76,21 +76,21 @@ def reserved_bits():
 def l2_places():
     return [
         entry("l2-unaligned", "Data starts inside a cluster.",
-              lambda value: value + 512, found=(1, 1), left=(1, 0), disk=None),
+              lambda value: value + 512, found=(2, 0), left=(1, 0), disk=None),
         entry("l2-past-end", "Data lies past the end of the file.",
-              lambda _: FAR | COPIED, found=(1, 1), left=(1, 0), drop=[1]),
+              lambda _: FAR | COPIED, found=(2, 1), left=(1, 0), drop=[1]),
         entry("l2-largest", "Data lies at the largest offset.",
-              lambda _: 0x00FFFFFFFFFF0000 | COPIED, found=(1, 1),
+              lambda _: 0x00FFFFFFFFFF0000 | COPIED, found=(2, 1),
               left=(1, 0), drop=[1]),
         entry("l2-zero-bit-v2", "The zero bit is set in version 2.",
               lambda value: value | ZERO, shape={"version": 2},
               left=(1, 0), disk=None),
         entry("l2-zero-unaligned",
               "The reservation of a zero cluster starts inside a cluster.",
-              lambda value: value + 512 | ZERO, found=(1, 1), drop=[1]),
-        entry("l2-zero-unaligned-compressed-bits",
+              lambda value: value + 512 | ZERO, found=(2, 0), drop=[1]),
+        entry("l2-zero-in-header",
               "A zero cluster's reservation is at 512 bytes.",
-              lambda _: 512 | ZERO | COPIED, found=(1, 1), drop=[1]),
+              lambda _: 512 | ZERO | COPIED, found=(4, 1), drop=[1]),
         twice(), own_table(), header_as_data(),
     ]
 
@@ -101,7 +101,7 @@ def twice():
     image.poke_entry(1, image.entry_of(0))
     image.contents[1] = image.contents[0]
     return case("l2-twice", "Two guest clusters own one host cluster.", image,
-                found=(2, 1), left=(1, 0))
+                found=(1, 1), left=(0, 0))
 
 
 def own_table():
@@ -125,20 +125,20 @@ def l1_places():
     shared_table.poke(shared_table.l1_offset + 8, be64s([shared_table.l1[0]]))
     return [
         l1("l1-unaligned", "An L2 table starts inside a cluster.",
-           lambda value: value + 512, found=(1, 5), left=(1, 0), disk=None),
+           lambda value: value + 512, found=(1, 3), left=(1, 0), disk=None),
         l1("l1-past-end", "An L2 table lies past the end of the file.",
-           lambda _: FAR | COPIED, found=(1, 5), left=(1, 0),
+           lambda _: FAR | COPIED, found=(2, 5), left=(1, 0),
            disk=bytes(MIB)),
         l1("l1-header", "An L2 table is the header, by a reserved bit.",
-           lambda _: 1 << 56 | COPIED, found=(1, 5), left=(1, 0),
+           lambda _: 1 << 56 | COPIED, found=(2, 5), left=(1, 0),
            disk=bytes(MIB)),
         Damaged("l1-to-refcounts", "An L2 table is the refcount table.",
-                with_l1_entry(CLUSTER | COPIED), found=(2, 5), left=(1, 0)),
+                with_l1_entry(CLUSTER | COPIED), found=(5, 5), left=(1, 0)),
         Damaged("l1-to-l1", "The L1 table is its own L2 table.",
                 with_l1_entry(3 * CLUSTER | COPIED), found=(2, 5),
                 left=(1, 0)),
         Damaged("l1-twice", "Two L1 entries own one L2 table.",
-                shared_table.build(), found=(2, 2), left=(1, 0)),
+                shared_table.build(), found=(3, 2), left=(0, 0)),
     ]
 
 
@@ -178,9 +178,9 @@ def compressed():
         case("compressed-shared", "Two clusters share a stream, counted once.",
              overlap, found=(1, 1)),
         case("compressed-long-span", "A stream claims to go on past the end.",
-             long_span, found=(0, 0)),
+             long_span, found=(1, 1)),
         case("compressed-on-data", "A stream lies in a cluster of data.",
-             on_data, found=(2, 1), left=(1, 0), disk=None),
+             on_data, found=(1, 1), disk=None),
     ]
 
 
@@ -221,7 +221,8 @@ def subclusters():
 
 # ---- Data files ----
 
-def external(name, damage, entries, left=(1, 0), readable=False):
+def external(name, damage, entries, found=(1, 0), left=(1, 0),
+             readable=False):
     """A disk in a data file, whose L2 entries are forced."""
     data = b"".join(letter * CLUSTER for letter in [b"a", b"b", b"c", b"d"])
     image = Sound().set(incompatible=4).extend(0x44415441, b"data")
@@ -231,7 +232,7 @@ def external(name, damage, entries, left=(1, 0), readable=False):
     for guest, value in entries.items():
         image.poke_entry(guest, value)
     disk = data.ljust(MIB, b"\0") if readable else None
-    return Damaged(name, damage, image.build(), found=(1, 0), left=left,
+    return Damaged(name, damage, image.build(), found=found, left=left,
                    disk=disk, data=data.ljust(MIB, b"\0"))
 
 
@@ -240,7 +241,7 @@ def data_files():
         external("data-file-elsewhere", "A cluster is not where it is due.",
                  {1: 2 * CLUSTER | COPIED}),
         external("data-file-compressed", "A data file holds a stream.",
-                 {1: COMPRESSED | 3 * CLUSTER}),
+                 {1: COMPRESSED | 3 * CLUSTER}, found=(3, 0)),
         external("data-file-copied-missing",
                  "A cluster of a data file is not marked as copied.",
                  {1: CLUSTER}, left=(0, 0), readable=True),
