@@ -79,7 +79,7 @@ int qcow2_check(struct engine *engine, uint32_t repair, uint64_t memory_bytes,
 
     r = check_init(&check, err);
     if (r == BYRE_OK)
-        r = look(&check, err);
+        r = repair != 0 ? check_mend(&check, err) : look(&check, err);
     check_done(&check);
     if (r < 0)
         return r;

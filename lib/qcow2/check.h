@@ -48,6 +48,7 @@ struct check {
 
     /* What was found, on the way to mending it. */
     uint64_t faults;
+    bool cut_off; /* something lies past the end of the file */
     uint64_t mismatches;
     bool blind;  /* a part could not be looked at: it may refer to anything */
     bool hidden; /* ... so much that refcounts that seem too high say nothing */
@@ -83,13 +84,28 @@ void check_found_fault(struct check *check, const struct reference *ref,
 /* Counts all references, window by window, and compares. */
 int check_counts(struct check *check, struct byre_error *err);
 
-/* Whether the clusters of a reference are counted as in use. */
-bool check_is_counted(const struct reference *ref);
-
 /* Whether entries of an L1 or L2 table may be changed in place: not where it
    is something else too. */
 bool check_may_write_table(const struct check *check,
                            const struct reference *table);
+
+/* ---- check_entries.c ---- */
+
+/*
+ * Lengthens a file that was cut off to hold again what its refcounts say is in
+ * use, as zeroes, which is how it reads.  Durable.
+ */
+int check_lengthen(struct check *check, bool *ret_lengthened,
+                   struct byre_error *err);
+
+/* Mends entries of L1 and L2 tables where that changes nothing that can be
+   read, and reports them.  Durable. */
+int check_entries(struct check *check, struct byre_error *err);
+
+/* ---- check_mend.c ---- */
+
+/* Looks, mends what `repair` allows, and reports what was mended. */
+int check_mend(struct check *check, struct byre_error *err);
 
 /* ---- check_flags.c ---- */
 

@@ -12,18 +12,6 @@
 
 /* ---- One reference ---- */
 
-bool check_is_counted(const struct reference *ref)
-{
-    const uint32_t nowhere = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
-    const uint32_t no_block = REFERENCE_UNALIGNED | REFERENCE_RESERVED_BITS;
-
-    if (ref->bytes == 0 || ref->owner == REFERENCE_EXTERNAL_DATA ||
-        ref->owner == REFERENCE_NOTHING || (ref->faults & nowhere) != 0)
-        return false;
-    return ref->owner != REFERENCE_REFCOUNT_BLOCK ||
-           (ref->faults & no_block) == 0;
-}
-
 bool check_may_write_table(const struct check *check,
                            const struct reference *table)
 {
@@ -73,17 +61,28 @@ static void judge(struct check *check, const struct reference *ref)
         check->blind = true;
 }
 
+/* One of an entry that points to no refcount block says it all. */
+static uint32_t faults_to_report(const struct reference *ref)
+{
+    const uint32_t reserved = ref->faults & REFERENCE_RESERVED_BITS;
+
+    if (ref->owner != REFERENCE_REFCOUNT_BLOCK)
+        return ref->faults;
+    return reserved != 0 ? reserved : ref->faults & -ref->faults;
+}
+
 static void find_faults(struct check *check, const struct reference *ref)
 {
     count_cluster(check, ref);
     if (ref->faults == 0)
         return;
     judge(check, ref);
-    for (uint32_t left = ref->faults; left != 0; left &= left - 1) {
-        check->faults++;
-        if (check->mode == CHECK_REPORT)
-            check_found_fault(check, ref, left & -left, false);
-    }
+    check->faults++;
+    check->cut_off |= (ref->faults & REFERENCE_BEYOND_FILE) != 0;
+    if (check->mode != CHECK_REPORT)
+        return;
+    for (uint32_t left = faults_to_report(ref); left != 0; left &= left - 1)
+        check_found_fault(check, ref, left & -left, false);
 }
 
 static void find_overlap(struct check *check, const struct reference *ref,
@@ -122,7 +121,7 @@ static int look(void *user, const struct reference *ref, struct byre_error *err)
 
     if (check->in_first_walk)
         find_faults(check, ref);
-    if (check_is_counted(ref) &&
+    if (reference_is_counted(ref) &&
         !reference_counts_add(&check->counts, ref, &cluster))
         find_overlap(check, ref, cluster);
     if (ref->owner != REFERENCE_L2_TABLE || progress->advance == NULL)

@@ -77,7 +77,7 @@ static int find_owner(void *user, const struct reference *ref,
     uint64_t last;
 
     (void)err;
-    if (!check_is_counted(ref))
+    if (!reference_is_counted(ref))
         return BYRE_OK;
     last = (ref->offset + ref->bytes - 1) / check->cluster_bytes;
     for (size_t i = find_from(owners, ref->offset / check->cluster_bytes);

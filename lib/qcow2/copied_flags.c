@@ -179,9 +179,8 @@ static int correct(void *user, const struct reference *ref,
                    struct byre_error *err)
 {
     struct correction *c = user;
-    const bool in_l1 = ref->table_offset == c->qcow2->header.l1_offset;
     const uint64_t entry_bytes =
-        in_l1 ? 8 : UINT64_C(8) * c->qcow2->entry_words;
+        ref->in_l1 ? 8 : UINT64_C(8) * c->qcow2->entry_words;
     bool copied = false;
     int r;
 

@@ -109,16 +109,32 @@ static int build(struct rebuild *rebuild, struct byre_error *err)
     return switch_header(rebuild, err);
 }
 
-int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
-                            struct byre_error *err)
+static int rebuild_all(struct qcow2 *qcow2, bool tolerant,
+                       uint64_t budget_bytes, struct byre_error *err)
 {
     struct rebuild rebuild;
     int r;
 
     r = rebuild_init(&rebuild, qcow2, budget_bytes, err);
+    rebuild.tolerant = tolerant;
     if (r == BYRE_OK)
         r = build(&rebuild, err);
     rebuild_done(&rebuild);
+    return r;
+}
+
+int qcow2_replace_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
+                            struct byre_error *err)
+{
+    return rebuild_all(qcow2, true, budget_bytes, err);
+}
+
+int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
+                            struct byre_error *err)
+{
+    int r;
+
+    r = rebuild_all(qcow2, false, budget_bytes, err);
     if (r < 0)
         return r;
 

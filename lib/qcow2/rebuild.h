@@ -32,4 +32,12 @@
 int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
                             struct byre_error *err);
 
+/*
+ * The first half of that, for a check that has looked: whatever is wrong with
+ * entries, all that they refer to within the file is counted, as far as the
+ * refcounts are wide enough.  Flags and dirty bit stay as they are.
+ */
+int qcow2_replace_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
+                            struct byre_error *err);
+
 #endif

@@ -33,6 +33,21 @@ static int fail_fault(const struct reference *ref, struct byre_error *err)
                    reference_fault_text(intolerable_faults(ref)));
 }
 
+/* Room is kept free for what may turn up behind the end of the file. */
+static void count_anything(struct rebuild *rebuild, const struct reference *ref)
+{
+    const uint64_t farthest =
+        rebuild->file_bytes +
+        min_u64(rebuild->qcow2->header.size_bytes, STORE_MAX_OFFSET / 4);
+    uint64_t cluster;
+
+    if (reference_is_counted(ref))
+        reference_counts_add(&rebuild->counts, ref, &cluster);
+    else if ((ref->faults & REFERENCE_BEYOND_LIMIT) == 0 &&
+             range_within(ref->offset, ref->bytes, farthest))
+        reference_counts_reserve(&rebuild->counts, ref->offset, ref->bytes);
+}
+
 static int count_reference(void *user, const struct reference *ref,
                            struct byre_error *err)
 {
@@ -44,6 +59,10 @@ static int count_reference(void *user, const struct reference *ref,
         ref->owner == REFERENCE_REFCOUNT_BLOCK) {
         if ((ref->faults & beyond) == 0)
             reference_counts_reserve(&rebuild->counts, ref->offset, ref->bytes);
+        return BYRE_OK;
+    }
+    if (rebuild->tolerant) {
+        count_anything(rebuild, ref);
         return BYRE_OK;
     }
     if (intolerable_faults(ref) != 0)
@@ -75,7 +94,7 @@ int rebuild_check_count(const struct rebuild *rebuild, uint64_t cluster,
     const uint32_t order = rebuild->qcow2->header.refcount_order;
     const uint64_t most = min_u64(refcount_max(order), REFERENCE_COUNT_MAX - 1);
 
-    if (count > most)
+    if (count > most && !rebuild->tolerant)
         return fail_at(
             err, BYRE_E_CORRUPT, cluster * rebuild->cluster_bytes,
             "refcounts cannot be rebuilt: the cluster at %" PRIu64

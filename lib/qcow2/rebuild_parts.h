@@ -23,6 +23,7 @@ struct rebuild {
     uint64_t cluster_bytes;
     uint64_t per_block; /* counts in a block */
     uint64_t file_bytes;
+    bool tolerant; /* of what a check has seen, and cannot mend */
     struct reference_counts counts;
     uint64_t end; /* one past the last cluster in use */
 

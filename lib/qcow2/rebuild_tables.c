@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/arith.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "format/refcount.h"
@@ -60,8 +61,10 @@ static int put_count(struct rebuild *rebuild, uint64_t cluster, uint64_t count,
         if (r < 0)
             return r;
     }
-    refcount_put(rebuild->block, cluster % rebuild->per_block,
-                 rebuild->qcow2->header.refcount_order, count);
+    refcount_put(
+        rebuild->block, cluster % rebuild->per_block,
+        rebuild->qcow2->header.refcount_order,
+        min_u64(count, refcount_max(rebuild->qcow2->header.refcount_order)));
     return BYRE_OK;
 }
 

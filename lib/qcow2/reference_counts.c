@@ -107,6 +107,18 @@ void reference_counts_reserve(struct reference_counts *counts, uint64_t offset,
         counts->uses[i] |= REFERENCE_USE_RESERVED;
 }
 
+bool reference_is_counted(const struct reference *ref)
+{
+    const uint32_t nowhere = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
+    const uint32_t no_block = REFERENCE_UNALIGNED | REFERENCE_RESERVED_BITS;
+
+    if (ref->bytes == 0 || ref->owner == REFERENCE_EXTERNAL_DATA ||
+        ref->owner == REFERENCE_NOTHING || (ref->faults & nowhere) != 0)
+        return false;
+    return ref->owner != REFERENCE_REFCOUNT_BLOCK ||
+           (ref->faults & no_block) == 0;
+}
+
 static uint8_t use_of(const struct reference *ref)
 {
     switch (ref->owner) {

@@ -73,6 +73,12 @@ void reference_counts_range(struct reference_counts *counts, uint64_t offset,
 bool reference_counts_add(struct reference_counts *counts,
                           const struct reference *ref, uint64_t *ret_cluster);
 
+/*
+ * Whether a check counts the reference, whatever else is wrong with it: it is
+ * to clusters of the image file, or of what may be one.
+ */
+bool reference_is_counted(const struct reference *ref);
+
 /* Keeps the clusters from being taken for free, without counting them. */
 void reference_counts_reserve(struct reference_counts *counts, uint64_t offset,
                               uint64_t bytes);

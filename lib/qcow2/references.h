@@ -73,6 +73,7 @@ struct reference {
     uint64_t table_offset;
     uint64_t index;
     uint64_t raw; /* the entry there, without its subcluster bitmap */
+    bool in_l1;   /* an entry of an L1 table */
     bool copied;
 
     bool active;           /* in the active tree */

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The steps of a repair (check.h), each durable before the next.
+ */
+#include "base/arith.h"
+#include "qcow2/check.h"
+#include "qcow2/header_write.h"
+#include "qcow2/rebuild.h"
+
+/* Before anything changes: what we do not know of may not be true any more. */
+static int clear_unknown_autoclear(struct qcow2 *qcow2, struct byre_error *err)
+{
+    const struct qcow2_header *header = &qcow2->header;
+    const uint64_t known = header->autoclear & (QCOW2_AUTOCLEAR_BITMAPS |
+                                                QCOW2_AUTOCLEAR_DATA_FILE_RAW);
+    int r;
+
+    if (header->autoclear == known)
+        return BYRE_OK;
+    r = header_write_features(qcow2, header->incompatible, header->compatible,
+                              known, err);
+    if (r < 0)
+        return r;
+    return store_flush(qcow2->store, err);
+}
+
+/* ---- Looking first ---- */
+
+static int survey(struct check *check, struct byre_error *err)
+{
+    const struct byre_check_result fresh = {
+        .size = check->result.size,
+        .total_clusters = check->result.total_clusters,
+    };
+
+    check->mode = CHECK_SURVEY;
+    check->in_first_walk = true;
+    check->result = fresh;
+    check->faults = 0;
+    check->mismatches = 0;
+    check->owners.count = 0;
+    return check_counts(check, err);
+}
+
+/* A file that is long enough again is another file: all is looked at anew. */
+static int lengthen(struct check *check, struct byre_error *err)
+{
+    const struct check_place place = {
+        .object = "file",
+        .host_offset = check->file_clusters * check->cluster_bytes,
+        .guest_offset = BYRE_NO_OFFSET,
+    };
+    uint64_t file_bytes;
+    bool done = false;
+    int r;
+
+    if (!check_repairs_all(check) || !check->cut_off)
+        return BYRE_OK;
+    r = check_lengthen(check, &done, err);
+    if (r < 0 || !done)
+        return r;
+
+    r = store_get_size(check->qcow2->store, &file_bytes, err);
+    if (r < 0)
+        return r;
+    check->file_clusters = div_round_up(file_bytes, check->cluster_bytes);
+    r = survey(check, err);
+    if (r == BYRE_OK)
+        check_found(check, BYRE_FINDING_CORRUPTION, true, &place,
+                    "the file ends at %llu, before what its refcounts say is "
+                    "in use",
+                    (unsigned long long)place.host_offset);
+    return r;
+}
+
+/* ---- Refcounts ---- */
+
+static int replace_refcounts(struct check *check, struct byre_error *err)
+{
+    int r;
+
+    reference_counts_done(&check->counts);
+    r = qcow2_replace_refcounts(check->qcow2, check->memory_bytes, err);
+    if (r < 0)
+        return r;
+    /* The table is another one. */
+    stored_counts_done(&check->stored);
+    check->broken = false;
+    return stored_counts_init(&check->stored, check->qcow2, err);
+}
+
+/* What refers to clusters without being seen must not lose them. */
+static bool must_replace(const struct check *check)
+{
+    return (check->broken || check->missing) && check_repairs_all(check) &&
+           !check->blind;
+}
+
+static int mend_counts(struct check *check, struct byre_error *err)
+{
+    const bool replace = must_replace(check);
+    int r;
+
+    if (check->mismatches == 0 && check->faults == 0 && !replace)
+        return BYRE_OK;
+    check->mode = replace ? CHECK_REPLACING : CHECK_MEND;
+    check->mismatches = 0;
+    r = check_counts(check, err);
+    if (r == BYRE_OK && replace)
+        r = replace_refcounts(check, err);
+    if (r < 0)
+        return r;
+    return store_flush(check->qcow2->store, err);
+}
+
+/* ---- Flags ---- */
+
+/* They follow from the refcounts, so these must be right. */
+static bool may_correct_flags(const struct check *check)
+{
+    if (check->broken || check->owners.more)
+        return false;
+    return check_repairs_all(check) ||
+           (check->faults == 0 && check->owners.count == 0 &&
+            check->result.corruptions == 0 && check->result.leaks == 0 &&
+            check->result.check_errors == 0);
+}
+
+static int mend_flags(struct check *check, struct byre_error *err)
+{
+    int r;
+
+    if (!may_correct_flags(check))
+        return BYRE_OK;
+    r = check_flags(check, true, err);
+    if (r < 0)
+        return r;
+    return store_flush(check->qcow2->store, err);
+}
+
+/* ---- All of it ---- */
+
+int check_mend(struct check *check, struct byre_error *err)
+{
+    int r;
+
+    r = clear_unknown_autoclear(check->qcow2, err);
+    if (r == BYRE_OK)
+        r = survey(check, err);
+    if (r == BYRE_OK)
+        r = lengthen(check, err);
+    if (r == BYRE_OK && check->faults > 0 && check_repairs_all(check))
+        r = check_entries(check, err);
+    if (r == BYRE_OK)
+        r = mend_counts(check, err);
+    if (r == BYRE_OK)
+        r = mend_flags(check, err);
+    if (r == BYRE_OK)
+        r = check_owners_report(check, err);
+    return r;
+}
