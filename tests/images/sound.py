@@ -9,8 +9,7 @@ a case forces a count(), or bytes with poke(), which is done last of all.
 import collections
 import struct
 
-from builder import (COPIED, EXT_BITMAPS, Qcow2, align, be64s, bitmap,
-                     snapshot)
+from builder import COPIED, EXT_BITMAPS, Qcow2, be64s, bitmap, snapshot
 
 MIB = 1 << 20
 
@@ -182,7 +181,8 @@ class Sound(Qcow2):
             self.pieces.put(block, pack_counts(
                 [counts.get(first + i, 0) for i in range(self.per_block())],
                 self.header["refcount_order"]))
-        self.pieces.put(align(self.end, self.cluster) - 1, b"\0")
+        if len(self.pieces.bytes) < self.end:
+            self.pieces.put(self.end - 1, b"\0")
 
     def build(self, length=None):
         self.finish_parts()
