@@ -12,7 +12,7 @@
 
 #include "base/arith.h"
 #include "base/error.h"
-#include "qcow1/internal.h"
+#include "qcow1/check.h"
 
 /* ---- Where a range is ---- */
 
@@ -280,6 +280,7 @@ static const struct engine_ops qcow1_ops = {
     .discard = qcow1_discard,
     .flush = qcow1_flush,
     .finish = qcow1_finish,
+    .check = qcow1_check,
     .free = qcow1_free,
 };
 

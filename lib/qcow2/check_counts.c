@@ -88,7 +88,8 @@ static void find_faults(struct check *check, const struct reference *ref)
 static void find_overlap(struct check *check, const struct reference *ref,
                          uint64_t cluster)
 {
-    const uint8_t uses = check->counts.uses[cluster - check->counts.first];
+    const uint8_t uses =
+        reference_counts_use(&check->counts, cluster - check->counts.first);
     const struct check_shared shared = {
         .cluster = cluster,
         .overlaps = true,
@@ -264,7 +265,7 @@ static void compare_counted(struct check *check, uint64_t from, uint64_t to)
     }
     for (uint64_t cluster = from; cluster < to; cluster++)
         compare(check, cluster, cluster - base,
-                check->counts.counts[cluster - first]);
+                reference_counts_get(&check->counts, cluster - first));
 }
 
 /* Compares the clusters [from, to): all in the window, or none of them. */
@@ -313,13 +314,17 @@ static int check_window(struct check *check, uint64_t first,
 {
     int r;
 
-    reference_counts_start(&check->counts, first);
-    check->contiguous = 0;
-    r = references_walk(check->qcow2, REFERENCES_ALL | REFERENCES_EXTERNAL,
-                        look, check, err);
+    do {
+        reference_counts_start(&check->counts, first);
+        r = references_walk(check->qcow2, REFERENCES_ALL | REFERENCES_EXTERNAL,
+                            look, check, err);
+        if (r < 0)
+            return r;
+        check->in_first_walk = false;
+        r = reference_counts_widen(&check->counts, err);
+    } while (r > 0);
     if (r < 0)
         return r;
-    check->in_first_walk = false;
     check->end = max_u64(check->file_clusters, check->counts.end);
     return compare_window(check, err);
 }

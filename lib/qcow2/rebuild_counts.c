@@ -80,12 +80,19 @@ static int count_reference(void *user, const struct reference *ref,
 int rebuild_count_window(struct rebuild *rebuild, uint64_t first,
                          struct byre_error *err)
 {
-    reference_counts_start(&rebuild->counts, first);
-    reference_counts_range(
-        &rebuild->counts, rebuild->start * rebuild->cluster_bytes,
-        rebuild->clusters * rebuild->cluster_bytes, REFERENCE_USE_TABLE);
-    return references_walk(rebuild->qcow2, REFERENCES_ALL, count_reference,
-                           rebuild, err);
+    int r;
+
+    do {
+        reference_counts_start(&rebuild->counts, first);
+        reference_counts_range(
+            &rebuild->counts, rebuild->start * rebuild->cluster_bytes,
+            rebuild->clusters * rebuild->cluster_bytes, REFERENCE_USE_TABLE);
+        r = references_walk(rebuild->qcow2, REFERENCES_ALL, count_reference,
+                            rebuild, err);
+        if (r == BYRE_OK)
+            r = reference_counts_widen(&rebuild->counts, err);
+    } while (r > 0);
+    return r;
 }
 
 int rebuild_check_count(const struct rebuild *rebuild, uint64_t cluster,
@@ -136,10 +143,11 @@ static int survey_window(struct rebuild *rebuild, struct byre_error *err)
         return rebuild_fail_table_size(
             rebuild, div_round_up(rebuild->end, rebuild->per_block), err);
     for (uint64_t i = 0; i < counts->clusters; i++) {
-        if (counts->counts[i] == 0)
+        const uint32_t count = reference_counts_get(counts, i);
+
+        if (count == 0)
             continue;
-        r = rebuild_check_count(rebuild, counts->first + i, counts->counts[i],
-                                err);
+        r = rebuild_check_count(rebuild, counts->first + i, count, err);
         if (r < 0)
             return r;
         rebuild_need_block(rebuild, (counts->first + i) / rebuild->per_block);

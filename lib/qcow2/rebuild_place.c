@@ -80,7 +80,8 @@ static bool search_window(const struct reference_counts *counts,
     for (uint64_t i = 0; i < counts->clusters; i++) {
         const uint64_t cluster = min_u64(counts->first + i, limit);
 
-        if (counts->counts[i] == 0 && counts->uses[i] == 0)
+        if (reference_counts_get(counts, i) == 0 &&
+            reference_counts_use(counts, i) == 0)
             continue;
         if (cluster > *start && cluster - *start >= wanted)
             return true;

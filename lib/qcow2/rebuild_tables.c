@@ -74,9 +74,11 @@ static int put_window(struct rebuild *rebuild, struct byre_error *err)
     int r;
 
     for (uint64_t i = 0; i < counts->clusters; i++) {
-        if (counts->counts[i] == 0)
+        const uint32_t count = reference_counts_get(counts, i);
+
+        if (count == 0)
             continue;
-        r = put_count(rebuild, counts->first + i, counts->counts[i], err);
+        r = put_count(rebuild, counts->first + i, count, err);
         if (r < 0)
             return r;
     }

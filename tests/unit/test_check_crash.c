@@ -39,6 +39,8 @@ static const struct {
     { "a reserved cluster at no place", "cluster_size=512",
       "word(l2(50), 0x8000000000000301)" },
     { "past the end", "cluster_size=4k", "word(l2(14), 0x8000000010000000)" },
+    { "more references than a narrow count has", "cluster_size=16k",
+      "for i in range(10, 1500): word(l2(i), get(l2(1)))" },
     { "marked", "cluster_size=512", "word(72, 3); count(5, 0); count(30, 2)" },
     { "subclusters", "cluster_size=16k,extended_l2=on",
       "word(l2(3), 1); count(8, 2); count(3, 0)" },
