@@ -14,28 +14,34 @@ static uint64_t fixed_bytes(const struct check *check)
            CHECK_MOST_SHARED * sizeof(struct check_shared);
 }
 
-static int check_init(struct check *check, struct byre_error *err)
+int check_measure_file(struct check *check, struct byre_error *err)
 {
-    const struct qcow2_header *header = &check->qcow2->header;
-    uint64_t file_bytes, fixed;
+    const uint64_t fixed = fixed_bytes(check);
+    uint64_t file_bytes;
     int r;
 
-    check->cluster_bytes = qcow2_cluster_bytes(header);
-    check->result.total_clusters =
-        div_round_up(check->qcow2->engine.size_bytes, check->cluster_bytes);
     r = store_get_size(check->qcow2->store, &file_bytes, err);
     if (r < 0)
         return r;
     check->file_clusters = div_round_up(file_bytes, check->cluster_bytes);
+    reference_counts_done(&check->counts);
+    return reference_counts_init(
+        &check->counts, check->qcow2->header.cluster_bits,
+        check->memory_bytes > fixed ? check->memory_bytes - fixed : 0,
+        check->file_clusters + 1, err);
+}
 
+static int check_init(struct check *check, struct byre_error *err)
+{
+    int r;
+
+    check->cluster_bytes = qcow2_cluster_bytes(&check->qcow2->header);
+    check->result.total_clusters =
+        div_round_up(check->qcow2->engine.size_bytes, check->cluster_bytes);
     r = stored_counts_init(&check->stored, check->qcow2, err);
     if (r < 0)
         return r;
-    fixed = fixed_bytes(check);
-    return reference_counts_init(
-        &check->counts, header->cluster_bits,
-        check->memory_bytes > fixed ? check->memory_bytes - fixed : 0,
-        check->file_clusters + 1, err);
+    return check_measure_file(check, err);
 }
 
 static void check_done(struct check *check)

@@ -62,6 +62,11 @@ static inline bool check_repairs_all(const struct check *check)
     return (check->repair & BYRE_CHECK_REPAIR_ALL) != 0;
 }
 
+/* ---- check.c ---- */
+
+/* Takes in how long the file is, and makes the counts for all of it. */
+int check_measure_file(struct check *check, struct byre_error *err);
+
 /* ---- check_report.c ---- */
 
 struct check_place {

@@ -2,7 +2,6 @@
 /*
  * The steps of a repair (check.h), each durable before the next.
  */
-#include "base/arith.h"
 #include "qcow2/check.h"
 #include "qcow2/header_write.h"
 #include "qcow2/rebuild.h"
@@ -50,7 +49,6 @@ static int lengthen(struct check *check, struct byre_error *err)
         .host_offset = check->file_clusters * check->cluster_bytes,
         .guest_offset = BYRE_NO_OFFSET,
     };
-    uint64_t file_bytes;
     bool done = false;
     int r;
 
@@ -60,11 +58,9 @@ static int lengthen(struct check *check, struct byre_error *err)
     if (r < 0 || !done)
         return r;
 
-    r = store_get_size(check->qcow2->store, &file_bytes, err);
-    if (r < 0)
-        return r;
-    check->file_clusters = div_round_up(file_bytes, check->cluster_bytes);
-    r = survey(check, err);
+    r = check_measure_file(check, err);
+    if (r == BYRE_OK)
+        r = survey(check, err);
     if (r == BYRE_OK)
         check_found(check, BYRE_FINDING_CORRUPTION, true, &place,
                     "the file ends at %llu, before what its refcounts say is "
