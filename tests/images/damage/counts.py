@@ -135,9 +135,9 @@ def blocks():
         case("table-is-data", "The refcount table is a cluster of data.",
              (image := filled()).set(
                  refcount_table_offset=image.hosts[0]),
-             found=(24577, 0, 9), says=["has reserved bits set"]),
+             found=(8193, 0, 9), says=["has reserved bits set"]),
         case("table-of-two-claims", "The table claims to go on over data.",
-             filled().set(refcount_table_clusters=3), found=(10, 0)),
+             filled().set(refcount_table_clusters=3), found=(8, 0)),
         case("table-empty", "The refcount table has no clusters.",
              filled().set(refcount_table_clusters=0), found=(13, 0)),
     ]
@@ -217,11 +217,11 @@ def truncated():
     cut = b"".join(kept.get(i, bytes(CLUSTER)) for i in range(16))
     return [
         Damaged("truncated-data", "The file ends inside the third cluster.",
-                whole[:image.hosts[2] + 1000], found=(1, 0), left=(1, 0),
-                disk=cut),
+                whole[:image.hosts[2] + 1000], found=(1, 0), disk=cut,
+                says=["past the end"]),
         Damaged("truncated-tables", "The file ends behind the L1 table.",
-                whole[:4 * CLUSTER], found=(1, 0), left=(1, 0),
-                disk=bytes(MIB)),
+                whole[:4 * CLUSTER], found=(1, 0), disk=bytes(MIB),
+                says=["past the end"]),
     ]
 
 

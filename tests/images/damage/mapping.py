@@ -60,7 +60,7 @@ def copied_flags():
 
 
 def reserved_bits():
-    keep = {"left": (1, 0)}
+    keep = {"says": ["reserved bits"]}
     return [
         entry("l2-reserved-low", "Low reserved bits of an L2 entry are set.",
               lambda value: value | 0x1FE, **keep),
@@ -76,12 +76,14 @@ def reserved_bits():
 def l2_places():
     return [
         entry("l2-unaligned", "Data starts inside a cluster.",
-              lambda value: value + 512, found=(2, 0), left=(1, 0), disk=None),
+              lambda value: value + 512, found=(2, 0), left=(1, 0), disk=None,
+              says=["not aligned"], still=["not aligned"]),
         entry("l2-past-end", "Data lies past the end of the file.",
-              lambda _: FAR | COPIED, found=(2, 1), left=(1, 0), drop=[1]),
+              lambda _: FAR | COPIED, found=(2, 1), drop=[1],
+              says=["past the end"]),
         entry("l2-largest", "Data lies at the largest offset.",
-              lambda _: 0x00FFFFFFFFFF0000 | COPIED, found=(2, 1),
-              left=(1, 0), drop=[1]),
+              lambda _: 0x00FFFFFFFFFF0000 | COPIED, found=(2, 1), drop=[1],
+              says=["past the end"]),
         entry("l2-zero-bit-v2", "The zero bit is set in version 2.",
               lambda value: value | ZERO, shape={"version": 2},
               left=(1, 0), disk=None),
@@ -108,14 +110,16 @@ def own_table():
     image = filled()
     image.poke_entry(3, image.l2_offsets[0] | COPIED)
     return Damaged("l2-own-table", "A guest cluster is its own L2 table.",
-                   image.build(), found=(2, 1), left=(1, 0))
+                   image.build(), found=(2, 1), left=(3, 0),
+                   still=["used twice: as L2 table"])
 
 
 def header_as_data():
     image = filled()
     image.poke_entry(3, 3 * CLUSTER | COPIED)
     return Damaged("l2-is-l1", "A guest cluster is the L1 table.",
-                   image.build(), found=(2, 1), left=(1, 0))
+                   image.build(), found=(2, 1), left=(2, 0),
+                   still=["used twice: as L1 table"])
 
 
 def l1_places():
@@ -125,18 +129,19 @@ def l1_places():
     shared_table.poke(shared_table.l1_offset + 8, be64s([shared_table.l1[0]]))
     return [
         l1("l1-unaligned", "An L2 table starts inside a cluster.",
-           lambda value: value + 512, found=(1, 3), left=(1, 0), disk=None),
+           lambda value: value + 512, found=(1, 3), left=(1, 3), disk=None,
+           still=["not aligned"]),
         l1("l1-past-end", "An L2 table lies past the end of the file.",
-           lambda _: FAR | COPIED, found=(2, 5), left=(1, 0),
+           lambda _: FAR | COPIED, found=(2, 5), says=["past the end"],
            disk=bytes(MIB)),
         l1("l1-header", "An L2 table is the header, by a reserved bit.",
-           lambda _: 1 << 56 | COPIED, found=(2, 5), left=(1, 0),
+           lambda _: 1 << 56 | COPIED, found=(2, 5),
            disk=bytes(MIB)),
         Damaged("l1-to-refcounts", "An L2 table is the refcount table.",
                 with_l1_entry(CLUSTER | COPIED), found=(5, 5), left=(1, 0)),
         Damaged("l1-to-l1", "The L1 table is its own L2 table.",
                 with_l1_entry(3 * CLUSTER | COPIED), found=(2, 5),
-                left=(1, 0)),
+                left=(3, 0), still=["used twice: as L1 table"]),
         Damaged("l1-twice", "Two L1 entries own one L2 table.",
                 shared_table.build(), found=(3, 2), left=(0, 0)),
     ]
@@ -172,7 +177,7 @@ def compressed():
     on_data.poke_entry(1, on_data.descriptor(host, 100))
     return [
         case("compressed-copied", "A compressed cluster is marked as copied.",
-             copied, found=(1, 0), left=(1, 0)),
+             copied, found=(1, 0), says=["marked as copied"]),
         case("compressed-past-end", "A stream lies past the end.",
              past, found=(1, 1), left=(1, 0), disk=None),
         case("compressed-shared", "Two clusters share a stream, counted once.",
@@ -187,14 +192,14 @@ def compressed():
 # ---- Extended entries ----
 
 def extended(name, damage, word=None, bitmap=None, found=(1, 0),
-             readable=False, **expect):
+             readable=False, left=(1, 0), **expect):
     image = filled(extended=True)
     value = image.entry_of(1)
     image.poke_entry(1, value if word is None else word(value),
                      0xFFFFFFFF if bitmap is None else bitmap)
     if not readable:
         expect["disk"] = None
-    return case(name, damage, image, found=found, left=(1, 0), **expect)
+    return case(name, damage, image, found=found, left=left, **expect)
 
 
 def subclusters():
@@ -210,12 +215,13 @@ def subclusters():
                  "Subclusters are data, and there is no cluster.",
                  word=lambda _: 0, bitmap=1 << 4, found=(1, 1)),
         extended("extended-bit-0", "The zero bit of a plain entry is set.",
-                 word=lambda value: value | ZERO, readable=True),
+                 word=lambda value: value | ZERO, readable=True, left=(0, 0)),
         extended("extended-reserved-bits", "Reserved bits are set.",
-                 word=lambda value: value | 0x1FE, readable=True),
+                 word=lambda value: value | 0x1FE, readable=True,
+                 left=(0, 0)),
         case("extended-compressed-bitmap",
              "A compressed cluster has subclusters.",
-             packed, found=(1, 0), left=(1, 0)),
+             packed, found=(1, 0), says=["subclusters"]),
     ]
 
 
@@ -241,7 +247,7 @@ def data_files():
         external("data-file-elsewhere", "A cluster is not where it is due.",
                  {1: 2 * CLUSTER | COPIED}),
         external("data-file-compressed", "A data file holds a stream.",
-                 {1: COMPRESSED | 3 * CLUSTER}, found=(3, 0)),
+                 {1: COMPRESSED | 3 * CLUSTER}, found=(3, 0), left=(2, 0)),
         external("data-file-copied-missing",
                  "A cluster of a data file is not marked as copied.",
                  {1: CLUSTER}, left=(0, 0), readable=True),

@@ -23,23 +23,24 @@ def disk(*letters):
     return whole.ljust(SIZE, b"\0")
 
 
-def entry(name, damage, value, content, found=(1, 0)):
+def entry(name, damage, value, content, found=(1, 1)):
+    """The entry of b is forced, whose cluster leaks: nothing gives it back."""
     image = filled().map(1, value)
-    return Damaged(name, damage, image.build(), found=found, left=(1, 0),
+    return Damaged(name, damage, image.build(), found=found, left=found,
                    disk=content)
 
 
 def l1(name, damage, value, content):
     image = filled()
     image.l1[0] = value
-    return Damaged(name, damage, image.build(), found=(1, 0), left=(1, 0),
+    return Damaged(name, damage, image.build(), found=(1, 3), left=(1, 3),
                    disk=content)
 
 
 def cases():
     stream = deflate(b"c" * CLUSTER)
     packed = filled().compressed(2, stream)
-    first = filled().l2_offset + 8 * 512
+    first = filled().l2_offset - CLUSTER
     overlap = filled()
     overlap.map(2, overlap.l2_offset)
     return [
