@@ -3,9 +3,9 @@
  * Checking and repairing hostile images: any bytes are opened to be checked,
  * in a store that watches them, and repaired; then they are looked at again.
  *
- * A second repair finds nothing more to mend than the first has left, an image
- * that only was looked at has not changed, and one that reads as a disk before
- * a repair still reads the same after it.
+ * What a repair says it has left is what a check finds then, repairs come to an
+ * end, an image that only was looked at has not changed, and what can be read
+ * before a repair still reads the same after it.
  *
  *     byte 0       how (HOW_*)
  *     byte 1       as many times eight bytes are passed over: inputs are those
@@ -124,7 +124,7 @@ static void run(struct checked_store *checked, struct byre_store *store,
 {
     const unsigned quiet = how & HOW_MEMORY;
     const uint32_t repair = repair_flags(how);
-    struct counted first, second, third;
+    struct counted first, second, third, fourth;
     bool ended, failed;
 
     ended = check(store, how, repair, &first);
@@ -138,12 +138,13 @@ static void run(struct checked_store *checked, struct byre_store *store,
         FUZZ_ASSERT(second.result.leaks == first.result.leaks);
         FUZZ_ASSERT(second.result.check_errors == first.result.check_errors);
     }
-    /* Done once more, a repair mends nothing that it has mended. */
-    if (repair == 0 || !check(store, quiet, repair, &third))
+    /* Repairs come to an end: the third changes nothing any more. */
+    if (repair == 0 || !check(store, quiet, repair, &third) ||
+        !check(store, quiet, repair, &fourth))
         return;
-    FUZZ_ASSERT(third.result.corruptions <= second.result.corruptions);
-    FUZZ_ASSERT(third.result.leaks <= second.result.leaks ||
-                third.result.corruptions < second.result.corruptions);
+    FUZZ_ASSERT(fourth.result.corruptions == third.result.corruptions);
+    FUZZ_ASSERT(fourth.result.leaks == third.result.leaks);
+    FUZZ_ASSERT(fourth.result.check_errors == third.result.check_errors);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -14,9 +14,18 @@ static uint64_t fixed_bytes(const struct check *check)
            CHECK_MOST_SHARED * sizeof(struct check_shared);
 }
 
-int check_measure_file(struct check *check, struct byre_error *err)
+int check_init_counts(struct check *check, struct byre_error *err)
 {
     const uint64_t fixed = fixed_bytes(check);
+
+    return reference_counts_init(
+        &check->counts, check->qcow2->header.cluster_bits,
+        check->memory_bytes > fixed ? check->memory_bytes - fixed : 0,
+        check->file_clusters + 1, err);
+}
+
+int check_measure_file(struct check *check, struct byre_error *err)
+{
     uint64_t file_bytes;
     int r;
 
@@ -25,10 +34,7 @@ int check_measure_file(struct check *check, struct byre_error *err)
         return r;
     check->file_clusters = div_round_up(file_bytes, check->cluster_bytes);
     reference_counts_done(&check->counts);
-    return reference_counts_init(
-        &check->counts, check->qcow2->header.cluster_bits,
-        check->memory_bytes > fixed ? check->memory_bytes - fixed : 0,
-        check->file_clusters + 1, err);
+    return check_init_counts(check, err);
 }
 
 static int check_init(struct check *check, struct byre_error *err)

@@ -48,7 +48,10 @@ struct check {
 
     /* What was found, on the way to mending it. */
     uint64_t faults;
-    bool cut_off; /* something lies past the end of the file */
+    bool incomplete;   /* snapshots do not record what version 3 asks for */
+    bool bitmaps_lost; /* the bitmap directory cannot be read */
+    bool quiet;        /* finds nothing: tidies up behind a repair */
+    bool cut_off;      /* something lies past the end of the file */
     uint64_t mismatches;
     bool blind;  /* a part could not be looked at: it may refer to anything */
     bool hidden; /* ... so much that refcounts that seem too high say nothing */
@@ -63,6 +66,9 @@ static inline bool check_repairs_all(const struct check *check)
 }
 
 /* ---- check.c ---- */
+
+/* Room for the window, within the budget. */
+int check_init_counts(struct check *check, struct byre_error *err);
 
 /* Takes in how long the file is, and makes the counts for all of it. */
 int check_measure_file(struct check *check, struct byre_error *err);
@@ -106,6 +112,20 @@ int check_lengthen(struct check *check, bool *ret_lengthened,
 /* Mends entries of L1 and L2 tables where that changes nothing that can be
    read, and reports them.  Durable. */
 int check_entries(struct check *check, struct byre_error *err);
+
+/* ---- check_space.c ---- */
+
+/* Takes free clusters for `bytes`, counted once, durably.  BYRE_E_LIMIT: there
+   are none. */
+int check_take(struct check *check, uint64_t bytes, uint64_t *ret_offset,
+               struct byre_error *err);
+
+/* ---- check_structures.c ---- */
+
+/* Each leaves what it replaced as a leak, and reports what it did. */
+int check_complete_snapshots(struct check *check, struct byre_error *err);
+int check_shorten_bitmaps(struct check *check, struct byre_error *err);
+int check_part_data(struct check *check, struct byre_error *err);
 
 /* ---- check_mend.c ---- */
 

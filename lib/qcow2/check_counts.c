@@ -51,10 +51,15 @@ static void judge(struct check *check, const struct reference *ref)
 
     if (is_refcounts)
         check->broken = true;
+    check->incomplete |= (ref->faults & REFERENCE_INCOMPLETE) != 0;
+    check->bitmaps_lost |= ref->owner == REFERENCE_BITMAP_DIRECTORY;
     if (!is_refcounts && (ref->faults & REFERENCE_DAMAGED) != 0) {
         check->blind = true;
         check->hidden |= ref->owner != REFERENCE_L1_TABLE;
     }
+    if (ref->owner == REFERENCE_BITMAP_DIRECTORY ||
+        ref->owner == REFERENCE_SNAPSHOT_TABLE)
+        check->blind = true;
     if ((ref->owner == REFERENCE_L2_TABLE || ref->owner == REFERENCE_L1_TABLE ||
          ref->owner == REFERENCE_BITMAP_TABLE) &&
         !reference_can_walk(ref))
@@ -178,6 +183,8 @@ static void report_low(struct check *check, uint64_t cluster, uint64_t stored,
         .guest_offset = BYRE_NO_OFFSET,
     };
 
+    if (check->quiet)
+        return;
     if (counted > 1 && check_owners_note(check, &shared))
         return;
     check_found(check, BYRE_FINDING_CORRUPTION, repaired, &place,

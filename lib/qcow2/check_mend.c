@@ -30,6 +30,7 @@ static int survey(struct check *check, struct byre_error *err)
     const struct byre_check_result fresh = {
         .size = check->result.size,
         .total_clusters = check->result.total_clusters,
+        .corruptions_fixed = check->result.corruptions_fixed,
     };
 
     check->mode = CHECK_SURVEY;
@@ -38,6 +39,13 @@ static int survey(struct check *check, struct byre_error *err)
     check->faults = 0;
     check->mismatches = 0;
     check->owners.count = 0;
+    check->blind = false;
+    check->hidden = false;
+    check->broken = false;
+    check->missing = false;
+    check->incomplete = false;
+    check->bitmaps_lost = false;
+    check->cut_off = false;
     return check_counts(check, err);
 }
 
@@ -67,6 +75,17 @@ static int lengthen(struct check *check, struct byre_error *err)
                     "in use",
                     (unsigned long long)place.host_offset);
     return r;
+}
+
+/* Bitmaps that nobody can read keep all else from being known. */
+static int shorten_bitmaps(struct check *check, struct byre_error *err)
+{
+    int r;
+
+    if (!check_repairs_all(check) || !check->bitmaps_lost)
+        return BYRE_OK;
+    r = check_shorten_bitmaps(check, err);
+    return r < 0 ? r : survey(check, err);
 }
 
 /* ---- Refcounts ---- */
@@ -134,6 +153,54 @@ static int mend_flags(struct check *check, struct byre_error *err)
     return store_flush(check->qcow2->store, err);
 }
 
+/* ---- Structures ---- */
+
+/* What was replaced is a leak now, and what is single may be written. */
+static int tidy(struct check *check, struct byre_error *err)
+{
+    int r = BYRE_OK;
+
+    check->quiet = true;
+    check->mode = CHECK_MEND;
+    if (check->counts.narrow == NULL && check->counts.counts == NULL)
+        r = check_init_counts(check, err);
+    if (r == BYRE_OK)
+        r = check_counts(check, err);
+    if (r == BYRE_OK)
+        r = store_flush(check->qcow2->store, err);
+    if (r == BYRE_OK)
+        r = check_flags(check, true, err);
+    if (r == BYRE_OK)
+        r = store_flush(check->qcow2->store, err);
+    check->quiet = false;
+    return r;
+}
+
+/* Data of LUKS images is bound to its place. */
+static bool may_part_data(const struct check *check)
+{
+    return check->owners.count > 0 && !check->owners.more &&
+           check->qcow2->engine.encryption != BYRE_ENCRYPTION_LUKS &&
+           !check->qcow2->engine.needs_data_file;
+}
+
+static int mend_structures(struct check *check, struct byre_error *err)
+{
+    int r = BYRE_OK;
+
+    if (!check_repairs_all(check) || check->blind || check->broken ||
+        (!check->incomplete && !may_part_data(check)))
+        return BYRE_OK;
+    if (check->incomplete)
+        r = check_complete_snapshots(check, err);
+    if (r == BYRE_OK && may_part_data(check))
+        r = check_part_data(check, err);
+    /* Without room it stays as it is, and is found again. */
+    if (r < 0 && r != BYRE_E_LIMIT)
+        return r;
+    return tidy(check, err);
+}
+
 /* ---- All of it ---- */
 
 int check_mend(struct check *check, struct byre_error *err)
@@ -145,12 +212,16 @@ int check_mend(struct check *check, struct byre_error *err)
         r = survey(check, err);
     if (r == BYRE_OK)
         r = lengthen(check, err);
+    if (r == BYRE_OK)
+        r = shorten_bitmaps(check, err);
     if (r == BYRE_OK && check->faults > 0 && check_repairs_all(check))
         r = check_entries(check, err);
     if (r == BYRE_OK)
         r = mend_counts(check, err);
     if (r == BYRE_OK)
         r = mend_flags(check, err);
+    if (r == BYRE_OK)
+        r = mend_structures(check, err);
     if (r == BYRE_OK)
         r = check_owners_report(check, err);
     return r;

@@ -42,6 +42,19 @@ bool check_owners_note(struct check *check, const struct check_shared *shared)
     return true;
 }
 
+void check_owners_copied(struct check *check, const struct reference *ref)
+{
+    for (size_t i = 0; i < check->owners.count; i++) {
+        struct check_shared *shared = &check->owners.shared[i];
+
+        if (shared->overlaps &&
+            shared->cluster == ref->offset / check->cluster_bytes) {
+            shared->copied = true;
+            shared->copy = *ref;
+        }
+    }
+}
+
 /* ---- Who it is ---- */
 
 static int by_cluster(const void *left, const void *right)
@@ -142,6 +155,17 @@ static void report(struct check *check, const struct check_shared *shared)
                     second, more);
 }
 
+/* Data that has left is an owner that was; its cluster is whole if one is left.
+ */
+static void settle_copy(struct check_shared *shared)
+{
+    if (!shared->copied)
+        return;
+    shared->repaired = shared->owner_count <= 1;
+    if (shared->owner_count < 2)
+        shared->owners[shared->owner_count++] = shared->copy;
+}
+
 int check_owners_report(struct check *check, struct byre_error *err)
 {
     struct check_owners *owners = &check->owners;
@@ -158,6 +182,7 @@ int check_owners_report(struct check *check, struct byre_error *err)
         return r;
 
     for (size_t i = 0; i < owners->count; i++) {
+        settle_copy(&owners->shared[i]);
         report(check, &owners->shared[i]);
         if (owners->shared[i].overlaps)
             owners->shared[kept++] = owners->shared[i];

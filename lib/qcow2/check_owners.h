@@ -18,6 +18,8 @@ struct check_shared {
     uint64_t stored;
     uint64_t counted;
     bool repaired;
+    bool copied; /* data got a cluster of its own: `copy` as it was before */
+    struct reference copy;
     uint64_t owner_count;
     struct reference owners[2]; /* the first two */
 };
@@ -37,6 +39,9 @@ bool check_owners_note(struct check *check, const struct check_shared *shared);
 bool check_owners_overlap(const struct check_owners *owners,
                           uint64_t cluster_bytes, uint64_t offset,
                           uint64_t bytes);
+
+/* Notes that data of an overlap has a cluster of its own now. */
+void check_owners_copied(struct check *check, const struct reference *ref);
 
 /* Finds the owners, reports all that was noted, and forgets the counts. */
 int check_owners_report(struct check *check, struct byre_error *err);

@@ -35,6 +35,8 @@ void check_found(struct check *check, uint32_t kind, bool repaired,
     };
     va_list args;
 
+    if (check->quiet)
+        return;
     count(&check->result, kind, repaired);
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);

@@ -43,7 +43,7 @@ static void count_anything(struct rebuild *rebuild, const struct reference *ref)
 
     if (reference_is_counted(ref))
         reference_counts_add(&rebuild->counts, ref, &cluster);
-    else if ((ref->faults & REFERENCE_BEYOND_LIMIT) == 0 &&
+    else if (ref->bytes > 0 && (ref->faults & REFERENCE_BEYOND_LIMIT) == 0 &&
              range_within(ref->offset, ref->bytes, farthest))
         reference_counts_reserve(&rebuild->counts, ref->offset, ref->bytes);
 }
@@ -57,7 +57,7 @@ static int count_reference(void *user, const struct reference *ref,
 
     if (ref->owner == REFERENCE_REFCOUNT_TABLE ||
         ref->owner == REFERENCE_REFCOUNT_BLOCK) {
-        if ((ref->faults & beyond) == 0)
+        if (ref->bytes > 0 && (ref->faults & beyond) == 0)
             reference_counts_reserve(&rebuild->counts, ref->offset, ref->bytes);
         return BYRE_OK;
     }

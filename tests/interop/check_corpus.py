@@ -28,6 +28,8 @@ IMAGES = pathlib.Path(__file__).resolve().parent.parent / "images"
 SECTOR = 512
 UNREAD = re.compile(rb"error while reading offset (\d+)")
 DONE = (0, 2, 3)
+# A guest cluster is a table, in which a repair sets flags: they change it.
+DISK_IS_TABLE = ("damaged-l2-own-table",)
 
 
 def find_cases(names):
@@ -61,6 +63,8 @@ class Reading:
             return []
         if not other.good or len(other.data) != len(self.data):
             return ["all"]
+        if other.data == self.data and not other.unread - self.unread:
+            return []
         return [offset for offset in range(0, len(self.data), SECTOR)
                 if offset not in self.unread
                 and (offset in other.unread
@@ -111,7 +115,15 @@ class Case:
             self.complaints += ["the first look:"] + theirs.text() \
                 + ours.text()
 
+    def leaves_corruption(self):
+        """What the case says stays for a person to decide."""
+        text = (self.source / "case").read_text()
+        return "\nleft: corruptions" in text \
+            and "\nleft: corruptions 0" not in text
+
     def judge_kept(self):
+        if self.source.name in DISK_IS_TABLE:
+            return
         ways = [()] + [("-l", "snapshot.id=" + number)
                        for number in snapshots(self.theirs)]
         for way in ways:
@@ -126,6 +138,8 @@ class Case:
         theirs = check(QEMU_IMG, self.theirs)
         ours = check(QEMU_IMG, self.ours)
         if theirs.died or ours.died:
+            return
+        if ours.code == 2 and self.leaves_corruption():
             return
         if theirs.code in DONE and ours.code not in (0, theirs.code) \
                 and not (ours.code == 3 and theirs.code == 2):

@@ -16,36 +16,55 @@
 static const struct {
     const char *name;
     const char *options;
-    /* Shell arithmetic: $c is the cluster size; writes are "at value" pairs of
-       8-byte words, with python. */
+    /* In Python, with the words of damage_py. */
     const char *damage;
+    const char *setup; /* of the image, before; NULL: none */
 } cases[] = {
-    { "leaks", "cluster_size=512", "count(30, 3); count(31, 0x8000)" },
-    { "low counts", "cluster_size=512",
-      "count(0, 0); count(5, 0); count(9, 0)" },
+    { "leaks", "cluster_size=512", "count(30, 3); count(31, 0x8000)", NULL },
+    { "low counts", "cluster_size=512", "count(0, 0); count(5, 0); count(9, 0)",
+      NULL },
     { "low and high counts", "cluster_size=1k,refcount_bits=16",
-      "count(4, 0); count(3, 7); count(7, 0); count(40, 2)" },
+      "count(4, 0); count(3, 7); count(7, 0); count(40, 2)", NULL },
     { "reserved bits", "cluster_size=512",
-      "word(l1(0), get(l1(0)) | 5); word(l2(0), get(l2(0)) | 1 << 60)" },
+      "word(l1(0), get(l1(0)) | 5); word(l2(0), get(l2(0)) | 1 << 60)", NULL },
     { "stray flags", "cluster_size=512",
-      "word(l1(0), get(l1(0)) ^ 1 << 63); word(l2(50), 1 << 63)" },
-    { "no block", "cluster_size=512", "word(table(0), 0)" },
+      "word(l1(0), get(l1(0)) ^ 1 << 63); word(l2(50), 1 << 63)", NULL },
+    { "no block", "cluster_size=512", "word(table(0), 0)", NULL },
     { "a block with reserved bits", "cluster_size=512",
-      "word(table(0), get(table(0)) | 1)" },
+      "word(table(0), get(table(0)) | 1)", NULL },
     { "a block in use twice", "cluster_size=512",
-      "word(table(0), get(l1(0)) & ~(1 << 63))" },
-    { "no table", "cluster_size=512", "word(56, get(56) & 0xffffffff)" },
-    { "a cluster used twice", "cluster_size=512", "word(l2(50), get(l2(1)))" },
+      "word(table(0), get(l1(0)) & ~(1 << 63))", NULL },
+    { "no table", "cluster_size=512", "word(56, get(56) & 0xffffffff)", NULL },
+    { "a cluster used twice", "cluster_size=512", "word(l2(50), get(l2(1)))",
+      NULL },
     { "a reserved cluster at no place", "cluster_size=512",
-      "word(l2(50), 0x8000000000000301)" },
-    { "past the end", "cluster_size=4k", "word(l2(14), 0x8000000010000000)" },
+      "word(l2(50), 0x8000000000000301)", NULL },
+    { "past the end", "cluster_size=4k", "word(l2(14), 0x8000000010000000)",
+      NULL },
     { "more references than a narrow count has", "cluster_size=16k",
-      "for i in range(10, 1500): word(l2(i), get(l2(1)))" },
-    { "marked", "cluster_size=512", "word(72, 3); count(5, 0); count(30, 2)" },
+      "for i in range(10, 1500): word(l2(i), get(l2(1)))", NULL },
+    { "data in a snapshot's table", "cluster_size=512",
+      "word(l2(50), get(get(64)) | 1 << 63)", NULL },
+    { "data in the refcount table", "cluster_size=512",
+      "word(l2(50), get(48) | 1 << 63)", NULL },
+    { "data in a block", "cluster_size=512,refcount_bits=16",
+      "word(l2(50), get(table(0)) | 1 << 63)", NULL },
+    { "an incomplete snapshot", "cluster_size=1k",
+      "t = get(64); struct.pack_into('>I', b, t + 36, 8); "
+      "b[t + 48:t + 50] = b[t + 64:t + 66]",
+      NULL },
+    { "an unreadable bitmap", "cluster_size=1k",
+      "d = get(b.index(bytes.fromhex('23852875')) + 24); b[d + 32 + 16] = 9",
+      "qemu-img bitmap --add img one; qemu-img bitmap --add img two" },
+    { "no readable bitmap", "cluster_size=1k",
+      "d = get(b.index(bytes.fromhex('23852875')) + 24); b[d + 16] = 9",
+      "qemu-img bitmap --add img one; qemu-img bitmap --add img two" },
+    { "marked", "cluster_size=512", "word(72, 3); count(5, 0); count(30, 2)",
+      NULL },
     { "subclusters", "cluster_size=16k,extended_l2=on",
-      "word(l2(3), 1); count(8, 2); count(3, 0)" },
+      "word(l2(3), 1); count(8, 2); count(3, 0)", NULL },
     { "version 2", "cluster_size=1k,compat=0.10",
-      "count(4, 0); count(3, 7); word(l2(50), 1 << 63)" },
+      "count(4, 0); count(3, 7); word(l2(50), 1 << 63)", NULL },
 };
 
 #define CASES (sizeof(cases) / sizeof(cases[0]))
@@ -84,8 +103,10 @@ static uint8_t *make_damaged(size_t index, size_t *ret_length)
     snprintf(line, sizeof(line),
              CREATE "%s img 64k; qemu-io -c 'write -P 1 0 24k' img;"
                     "qemu-img snapshot -c a img;"
-                    "qemu-io -c 'write -P 2 4k 4k' -c 'write -P 3 32k 512' img",
-             cases[index].options);
+                    "qemu-io -c 'write -P 2 4k 4k' -c 'write -P 3 32k 512' img;"
+                    "%s",
+             cases[index].options,
+             cases[index].setup != NULL ? cases[index].setup : "true");
     must_run(line);
     save_text("damage", cases[index].damage);
     save_text("damage.py", damage_py);
