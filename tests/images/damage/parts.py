@@ -73,7 +73,7 @@ def snapshot_tables():
                   be64s([reserved.own_data | COPIED | 0x1FE]))
     return [
         case("snapshot-too-many", "The header claims 65537 snapshots.",
-             over, found=(0, 0, 1)),
+             over, found=UNSEEN, left=UNSEEN, disk=None),
         case("snapshot-extra-data", "A snapshot has 1224 bytes of extra data.",
              extra, found=(0, 0, 1), snapshots={"first": then()}),
         case("snapshot-incomplete", "A snapshot of version 3 lacks its size.",
@@ -110,8 +110,11 @@ def entry_of_bitmap(name, damage, value, found, left=(1, 0)):
     return case(name, damage, image, found=found, left=left)
 
 
-def directory(name, damage, found, left=(1, 0), table=None, **fields):
-    """The entry of the directory is forced; its table stays where it is."""
+def directory(name, damage, found=UNSEEN, left=(0, 0), table=None, **fields):
+    """
+    The entry of the directory is forced; its table stays where it is.  A bitmap
+    that nobody can read is dropped: it says what a backup must copy, no more.
+    """
     image = with_bitmap()
     image.bitmap_entries = [bitmap(
         image.bitmap_table if table is None else table, **fields)]
@@ -119,7 +122,7 @@ def directory(name, damage, found, left=(1, 0), table=None, **fields):
 
 
 def stated(name, damage, count=1, size=None, offset=None, found=(1, 0),
-           left=(1, 0)):
+           left=(0, 0)):
     """The extension says something else than what is there."""
     image = with_bitmap()
     raw = b"".join(image.bitmap_entries)
@@ -163,19 +166,19 @@ def bitmaps():
                         0x1FE, (1, 1)),
         directory("bitmap-table-unaligned",
                   "The table of a bitmap starts inside a cluster.",
-                  UNSEEN, UNSEEN, table=10 * CLUSTER + 512),
+                  table=10 * CLUSTER + 512),
         directory("bitmap-table-past-end",
                   "The table of a bitmap lies past the end.",
-                  (1, 2), table=FAR),
+                  (1, 2), (1, 0), table=FAR),
         directory("bitmap-type", "A bitmap is of a type nobody knows.",
-                  UNSEEN, UNSEEN, kind=9),
+                  kind=9),
         stated("bitmap-directory-past-end", "The directory is past the end.",
                offset=FAR, found=(1, 3)),
         stated("bitmap-directory-unaligned",
                "The directory starts inside a cluster.",
-               offset=11 * CLUSTER + 512, found=UNSEEN, left=UNSEEN),
+               offset=11 * CLUSTER + 512, found=UNSEEN),
         stated("bitmap-count", "The directory claims two bitmaps, and has one.",
-               count=2, found=UNSEEN, left=UNSEEN),
+               count=2, found=UNSEEN),
     ]
 
 
