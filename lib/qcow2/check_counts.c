@@ -51,7 +51,8 @@ static void judge(struct check *check, const struct reference *ref)
 
     if (is_refcounts)
         check->broken = true;
-    check->incomplete |= (ref->faults & REFERENCE_INCOMPLETE) != 0;
+    check->incomplete |=
+        (ref->faults & (REFERENCE_INCOMPLETE | REFERENCE_OVERLONG)) != 0;
     check->bitmaps_lost |= ref->owner == REFERENCE_BITMAP_DIRECTORY;
     if (!is_refcounts && (ref->faults & REFERENCE_DAMAGED) != 0) {
         check->blind = true;

@@ -12,7 +12,7 @@
 #include "qcow2/check.h"
 #include "qcow2/head.h"
 
-/* ---- Snapshots: what version 3 asks for ---- */
+/* ---- Snapshots: what version 3 asks for, and no more than the limit ---- */
 
 static struct qcow2_snapshot complete(const struct qcow2_snapshot *snapshot)
 {
@@ -20,6 +20,11 @@ static struct qcow2_snapshot complete(const struct qcow2_snapshot *snapshot)
 
     if (whole.extra_bytes < QCOW2_SNAPSHOT_EXTRA_BYTES)
         whole.extra_bytes = QCOW2_SNAPSHOT_EXTRA_BYTES;
+    if (whole.extra_bytes > QCOW2_MAX_SNAPSHOT_EXTRA_BYTES) {
+        whole.extra_bytes = QCOW2_MAX_SNAPSHOT_EXTRA_BYTES;
+        whole.unknown_extra_bytes =
+            QCOW2_MAX_SNAPSHOT_EXTRA_BYTES - QCOW2_SNAPSHOT_EXTRA_BYTES;
+    }
     return whole;
 }
 
@@ -74,12 +79,18 @@ static void report_completed(struct check *check)
         .guest_offset = BYRE_NO_OFFSET,
     };
 
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
         if (list->entries[i].extra_bytes < 16)
             check_found(check, BYRE_FINDING_CORRUPTION, true, &place,
                         "snapshot %zu does not record all that version 3 asks "
                         "for",
                         i + 1);
+        if (list->entries[i].extra_bytes > QCOW2_MAX_SNAPSHOT_EXTRA_BYTES)
+            check_found(check, BYRE_FINDING_CORRUPTION, true, &place,
+                        "snapshot %zu has more extra data than the limit of "
+                        "1024 bytes, and the rest of it is dropped",
+                        i + 1);
+    }
 }
 
 static void forget_snapshots(struct qcow2 *qcow2)

@@ -43,6 +43,7 @@ struct qcow2 {
     struct byre_store *store;
     struct byre_store *data_store; /* where clusters live; often `store` */
     struct engine_limits limits;
+    bool to_check; /* see qcow2_open_to_check() */
     struct qcow2_header header;
     bool has_crypto;
     struct qcow2_crypto_extension crypto;

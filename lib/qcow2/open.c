@@ -419,8 +419,7 @@ static void derive_from_header(struct qcow2 *qcow2)
                                                   (8 * qcow2->entry_words)));
 }
 
-static int read_header(struct qcow2 *qcow2, bool to_check,
-                       struct byre_error *err)
+static int read_header(struct qcow2 *qcow2, struct byre_error *err)
 {
     uint8_t buf[QCOW2_HEADER_BYTES];
     int r;
@@ -437,8 +436,8 @@ static int read_header(struct qcow2 *qcow2, bool to_check,
     r = read_names(qcow2, err);
     if (r < 0)
         return r;
-    return to_check ? qcow2_header_check_disk(&qcow2->header, err)
-                    : qcow2_header_check(&qcow2->header, err);
+    return qcow2->to_check ? qcow2_header_check_disk(&qcow2->header, err)
+                           : qcow2_header_check(&qcow2->header, err);
 }
 
 static int open_store(struct byre_store *store,
@@ -456,8 +455,9 @@ static int open_store(struct byre_store *store,
     qcow2->store = store_ref(store);
     qcow2->data_store = store_ref(store);
     qcow2->limits = *limits;
+    qcow2->to_check = to_check;
     pthread_mutex_init(&qcow2->lists_lock, NULL);
-    r = read_header(qcow2, to_check, err);
+    r = read_header(qcow2, err);
     if (r < 0) {
         qcow2_free(&qcow2->engine);
         return r;

@@ -15,7 +15,7 @@
 static uint32_t intolerable_faults(const struct reference *ref)
 {
     const uint32_t tolerated =
-        REFERENCE_INCOMPLETE | REFERENCE_MISPLACED |
+        REFERENCE_INCOMPLETE | REFERENCE_OVERLONG | REFERENCE_MISPLACED |
         (ref->owner == REFERENCE_NOTHING ? REFERENCE_STRAY_COPIED : 0);
 
     return ref->faults & ~tolerated;

@@ -195,6 +195,8 @@ static int walk_snapshot(struct reference_walk *walk, uint32_t index,
         l1.faults |= REFERENCE_DAMAGED;
     if (header->version >= 3 && snapshot->extra_bytes < 16)
         l1.faults |= REFERENCE_INCOMPLETE;
+    if (snapshot->extra_bytes > QCOW2_MAX_SNAPSHOT_EXTRA_BYTES)
+        l1.faults |= REFERENCE_OVERLONG;
     return walk_tree(walk, &l1, err);
 }
 

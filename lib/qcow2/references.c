@@ -311,6 +311,7 @@ const char *reference_fault_text(uint32_t faults)
         "is not where the guest has it",
         "cannot be decoded",
         "does not record all that version 3 asks for",
+        "has more extra data than the limit of 1024 bytes",
     };
 
     assert(faults != 0);

@@ -56,6 +56,8 @@ enum reference_owner {
 #define REFERENCE_DAMAGED (UINT32_C(1) << 9)
 /* The L1 table of a snapshot that version 3 wants to record more about. */
 #define REFERENCE_INCOMPLETE (UINT32_C(1) << 10)
+/* The L1 table of a snapshot that records more than the limit of extra data. */
+#define REFERENCE_OVERLONG (UINT32_C(1) << 11)
 
 #define REFERENCE_NO_SNAPSHOT UINT32_MAX
 

@@ -11,10 +11,6 @@
 #include "base/error.h"
 #include "qcow2/internal.h"
 
-/* The most one entry can take: fixed part, extra data, two 16-bit texts. */
-#define MOST_ENTRY_BYTES                                                       \
-    (QCOW2_SNAPSHOT_FIXED_BYTES + QCOW2_MAX_SNAPSHOT_EXTRA_BYTES +             \
-     2 * UINT64_C(65535) + 8)
 #define FIRST_READ_BYTES 4096
 
 void qcow2_snapshots_free(struct snapshot_list *list)
@@ -26,16 +22,30 @@ void qcow2_snapshots_free(struct snapshot_list *list)
     *list = (struct snapshot_list){ 0 };
 }
 
+/* The most one entry can take: fixed part, extra data, two 16-bit texts. */
+static uint64_t most_entry_bytes(const struct qcow2 *qcow2)
+{
+    const uint32_t extra_bytes = qcow2->to_check
+                                     ? QCOW2_MOST_SNAPSHOT_EXTRA_BYTES
+                                     : QCOW2_MAX_SNAPSHOT_EXTRA_BYTES;
+
+    return QCOW2_SNAPSHOT_FIXED_BYTES + extra_bytes + 2 * UINT64_C(65535) + 8;
+}
+
 /* Decodes the whole table; `length` bytes of it are in list->raw. */
 static int decode_entries(const struct qcow2 *qcow2, struct snapshot_list *list,
                           size_t length, struct byre_error *err)
 {
+    int (*const decode)(const uint8_t *, size_t, uint64_t,
+                        struct qcow2_snapshot *, size_t *,
+                        struct byre_error *) =
+        qcow2->to_check ? qcow2_snapshot_decode_any : qcow2_snapshot_decode;
     size_t position = 0, entry_bytes;
 
     for (size_t i = 0; i < list->count; i++) {
-        const int r = qcow2_snapshot_decode(
-            list->raw + position, length - position, qcow2->header.size_bytes,
-            &list->entries[i], &entry_bytes, err);
+        const int r = decode(list->raw + position, length - position,
+                             qcow2->header.size_bytes, &list->entries[i],
+                             &entry_bytes, err);
 
         if (r < 0) {
             error_prefix(err, "snapshot %zu of %zu", i + 1, list->count);
@@ -56,9 +66,9 @@ static int load_entries(const struct qcow2 *qcow2, struct snapshot_list *list,
                         struct byre_error *err)
 {
     const uint64_t offset = qcow2->header.snapshots_offset;
-    const uint64_t most = min_u64(
-        min_u64(list->count * MOST_ENTRY_BYTES, QCOW2_MAX_SNAPSHOT_TABLE_BYTES),
-        qcow2->limits.max_table_bytes);
+    const uint64_t most = min_u64(min_u64(list->count * most_entry_bytes(qcow2),
+                                          QCOW2_MAX_SNAPSHOT_TABLE_BYTES),
+                                  qcow2->limits.max_table_bytes);
     uint64_t length = min_u64(FIRST_READ_BYTES, most);
     int r;
 
