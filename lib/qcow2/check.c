@@ -7,17 +7,20 @@
 #include "base/error.h"
 #include "qcow2/header_write.h"
 
-/* Beside the counts: pieces of tables, blocks, who shares what. */
+/* Beside the counts: pieces of tables, blocks, who shares what, flags. */
 static uint64_t fixed_bytes(const struct check *check)
 {
     return REFERENCES_BUFFER_BYTES + 2 * check->cluster_bytes +
-           CHECK_MOST_SHARED * sizeof(struct check_shared);
+           CHECK_MOST_SHARED * sizeof(struct check_shared) +
+           check_flag_bytes(check);
 }
 
 int check_init_counts(struct check *check, struct byre_error *err)
 {
     const uint64_t fixed = fixed_bytes(check);
 
+    if (check->counts.narrow != NULL || check->counts.counts != NULL)
+        return BYRE_OK;
     return reference_counts_init(
         &check->counts, check->qcow2->header.cluster_bits,
         check->memory_bytes > fixed ? check->memory_bytes - fixed : 0,

@@ -53,12 +53,19 @@ struct check {
     bool quiet;        /* finds nothing: tidies up behind a repair */
     bool cut_off;      /* something lies past the end of the file */
     uint64_t mismatches;
+    uint64_t overlaps;
     bool blind;  /* a part could not be looked at: it may refer to anything */
     bool hidden; /* ... so much that refcounts that seem too high say nothing */
     bool broken; /* refcount blocks or their table contradict something */
     bool missing; /* what is in use has no refcount block */
     struct check_owners owners;
 };
+
+/* Of the memory for flags: a bit a cluster, where counts take two bytes. */
+static inline uint64_t check_flag_bytes(const struct check *check)
+{
+    return check->memory_bytes / 16;
+}
 
 static inline bool check_repairs_all(const struct check *check)
 {
@@ -67,7 +74,7 @@ static inline bool check_repairs_all(const struct check *check)
 
 /* ---- check.c ---- */
 
-/* Room for the window, within the budget. */
+/* Room for the window, within the budget, unless there is. */
 int check_init_counts(struct check *check, struct byre_error *err);
 
 /* Takes in how long the file is, and makes the counts for all of it. */

@@ -43,11 +43,16 @@ static void count_cluster(struct check *check, const struct reference *ref)
     }
 }
 
+static bool is_of_refcounts(const struct reference *ref)
+{
+    return ref->owner == REFERENCE_REFCOUNT_TABLE ||
+           ref->owner == REFERENCE_REFCOUNT_BLOCK;
+}
+
 /* What the faults of an entry mean for what else may be believed. */
 static void judge(struct check *check, const struct reference *ref)
 {
-    const bool is_refcounts = ref->owner == REFERENCE_REFCOUNT_TABLE ||
-                              ref->owner == REFERENCE_REFCOUNT_BLOCK;
+    const bool is_refcounts = is_of_refcounts(ref);
 
     if (is_refcounts)
         check->broken = true;
@@ -67,28 +72,42 @@ static void judge(struct check *check, const struct reference *ref)
         check->blind = true;
 }
 
-/* One of an entry that points to no refcount block says it all. */
+/* Where one fault says it all, the others are not named. */
 static uint32_t faults_to_report(const struct reference *ref)
 {
     const uint32_t reserved = ref->faults & REFERENCE_RESERVED_BITS;
+    const uint32_t senseless = REFERENCE_SUBCLUSTERS | REFERENCE_NOT_RAW;
+    const uint32_t beyond = REFERENCE_BEYOND_LIMIT | REFERENCE_BEYOND_FILE;
 
-    if (ref->owner != REFERENCE_REFCOUNT_BLOCK)
-        return ref->faults;
-    return reserved != 0 ? reserved : ref->faults & -ref->faults;
+    if (ref->owner == REFERENCE_REFCOUNT_BLOCK)
+        return reserved != 0 ? reserved : ref->faults & -ref->faults;
+    if (ref->owner == REFERENCE_COMPRESSED && (ref->faults & senseless) != 0)
+        return ref->faults & ~beyond;
+    return ref->faults;
+}
+
+static void report_faults(struct check *check, const struct reference *ref,
+                          bool repaired)
+{
+    for (uint32_t left = faults_to_report(ref); left != 0; left &= left - 1)
+        check_found_fault(check, ref, left & -left, repaired);
 }
 
 static void find_faults(struct check *check, const struct reference *ref)
 {
+    if (check->mode == CHECK_REPLACING) {
+        if (is_of_refcounts(ref))
+            report_faults(check, ref, true);
+        return;
+    }
     count_cluster(check, ref);
     if (ref->faults == 0)
         return;
     judge(check, ref);
     check->faults++;
     check->cut_off |= (ref->faults & REFERENCE_BEYOND_FILE) != 0;
-    if (check->mode != CHECK_REPORT)
-        return;
-    for (uint32_t left = faults_to_report(ref); left != 0; left &= left - 1)
-        check_found_fault(check, ref, left & -left, false);
+    if (check->mode == CHECK_REPORT)
+        report_faults(check, ref, false);
 }
 
 static void find_overlap(struct check *check, const struct reference *ref,
@@ -110,6 +129,7 @@ static void find_overlap(struct check *check, const struct reference *ref,
        is so on purpose. */
     if ((uses & (REFERENCE_USE_TABLE | REFERENCE_USE_DATA)) == 0)
         return;
+    check->overlaps++;
     check->broken |= (uses & REFERENCE_USE_REFCOUNTS) != 0;
     if (check->mode != CHECK_REPORT && check->mode != CHECK_SURVEY)
         return;

@@ -12,17 +12,6 @@ struct flags_check {
     bool correct;
 };
 
-/* What something else uses too must not be written as a table. */
-static bool leaves_out(void *user, const struct reference *ref)
-{
-    const struct flags_check *flags = user;
-    const struct check *check = flags->check;
-
-    if (ref->owner != REFERENCE_L1_TABLE && ref->owner != REFERENCE_L2_TABLE)
-        return false;
-    return flags->correct && !check_may_write_table(check, ref);
-}
-
 /* Flags that nothing can have are faults of the entry, and found as such; of a
    refcount that cannot be read nothing can be said. */
 static int get_count(struct check *check, const struct reference *ref,
@@ -36,6 +25,23 @@ static int get_count(struct check *check, const struct reference *ref,
     return stored_counts_peek(&check->stored,
                               ref->offset / check->cluster_bytes, ret_known,
                               ret_count, err);
+}
+
+/* What something else uses too must not be written as a table; a table whose
+   own refcount cannot be read is left out whole, as QEMU does. */
+static bool leaves_out(void *user, const struct reference *ref)
+{
+    const struct flags_check *flags = user;
+    struct check *check = flags->check;
+    uint64_t count;
+    bool known;
+
+    if (ref->owner != REFERENCE_L1_TABLE && ref->owner != REFERENCE_L2_TABLE)
+        return false;
+    if (flags->correct && !check_may_write_table(check, ref))
+        return true;
+    return ref->owner == REFERENCE_L2_TABLE &&
+           (get_count(check, ref, &known, &count, NULL) < 0 || !known);
 }
 
 static int wrong(void *user, const struct reference *ref,
@@ -72,6 +78,6 @@ int check_flags(struct check *check, bool correct, struct byre_error *err)
     };
     struct flags_check flags = { .check = check, .correct = correct };
 
-    return copied_flags_walk(check->qcow2, check->memory_bytes, &ops, &flags,
-                             err);
+    return copied_flags_walk(check->qcow2, check_flag_bytes(check), &ops,
+                             &flags, err);
 }

@@ -31,14 +31,21 @@ static int survey(struct check *check, struct byre_error *err)
         .size = check->result.size,
         .total_clusters = check->result.total_clusters,
         .corruptions_fixed = check->result.corruptions_fixed,
+        .leaks_fixed = check->result.leaks_fixed,
     };
 
+    int r = check_init_counts(check, err);
+
+    if (r < 0)
+        return r;
     check->mode = CHECK_SURVEY;
     check->in_first_walk = true;
     check->result = fresh;
     check->faults = 0;
     check->mismatches = 0;
     check->owners.count = 0;
+    check->owners.more = false;
+    check->overlaps = 0;
     check->blind = false;
     check->hidden = false;
     check->broken = false;
@@ -119,6 +126,7 @@ static int mend_counts(struct check *check, struct byre_error *err)
     if (check->mismatches == 0 && check->faults == 0 && !replace)
         return BYRE_OK;
     check->mode = replace ? CHECK_REPLACING : CHECK_MEND;
+    check->in_first_walk = replace;
     check->mismatches = 0;
     r = check_counts(check, err);
     if (r == BYRE_OK && replace)
@@ -158,12 +166,11 @@ static int mend_flags(struct check *check, struct byre_error *err)
 /* What was replaced is a leak now, and what is single may be written. */
 static int tidy(struct check *check, struct byre_error *err)
 {
-    int r = BYRE_OK;
+    int r;
 
     check->quiet = true;
     check->mode = CHECK_MEND;
-    if (check->counts.narrow == NULL && check->counts.counts == NULL)
-        r = check_init_counts(check, err);
+    r = check_init_counts(check, err);
     if (r == BYRE_OK)
         r = check_counts(check, err);
     if (r == BYRE_OK)
@@ -203,13 +210,11 @@ static int mend_structures(struct check *check, struct byre_error *err)
 
 /* ---- All of it ---- */
 
-int check_mend(struct check *check, struct byre_error *err)
+static int mend_once(struct check *check, struct byre_error *err)
 {
     int r;
 
-    r = clear_unknown_autoclear(check->qcow2, err);
-    if (r == BYRE_OK)
-        r = survey(check, err);
+    r = survey(check, err);
     if (r == BYRE_OK)
         r = lengthen(check, err);
     if (r == BYRE_OK)
@@ -224,5 +229,29 @@ int check_mend(struct check *check, struct byre_error *err)
         r = mend_structures(check, err);
     if (r == BYRE_OK)
         r = check_owners_report(check, err);
+    return r;
+}
+
+static uint64_t fixed(const struct check *check)
+{
+    return check->result.corruptions_fixed + check->result.leaks_fixed;
+}
+
+/* What shares its cluster with a table that was mended may be mended then. */
+#define MOST_ROUNDS 4
+
+int check_mend(struct check *check, struct byre_error *err)
+{
+    uint64_t before;
+    int r;
+
+    r = clear_unknown_autoclear(check->qcow2, err);
+    for (int round = 0; r == BYRE_OK && round < MOST_ROUNDS; round++) {
+        before = fixed(check);
+        r = mend_once(check, err);
+        if (fixed(check) == before ||
+            (check->faults == 0 && check->overlaps == 0))
+            break;
+    }
     return r;
 }

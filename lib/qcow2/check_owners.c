@@ -155,14 +155,13 @@ static void report(struct check *check, const struct check_shared *shared)
                     second, more);
 }
 
-/* Data that has left is an owner that was; its cluster is whole if one is left.
- */
-static void settle_copy(struct check_shared *shared)
+/* What has left is an owner that was; all is well if one is left. */
+static void settle(const struct check *check, struct check_shared *shared)
 {
-    if (!shared->copied)
+    if (check->repair == 0 || !shared->overlaps)
         return;
     shared->repaired = shared->owner_count <= 1;
-    if (shared->owner_count < 2)
+    if (shared->copied && shared->owner_count < 2)
         shared->owners[shared->owner_count++] = shared->copy;
 }
 
@@ -182,7 +181,7 @@ int check_owners_report(struct check *check, struct byre_error *err)
         return r;
 
     for (size_t i = 0; i < owners->count; i++) {
-        settle_copy(&owners->shared[i]);
+        settle(check, &owners->shared[i]);
         report(check, &owners->shared[i]);
         if (owners->shared[i].overlaps)
             owners->shared[kept++] = owners->shared[i];

@@ -152,6 +152,37 @@ def with_l1_entry(value):
     return image.poke(image.l1_offset, be64s([value])).build()
 
 
+def over_backing(name, damage, found, left=(0, 0), table=False, **shape):
+    """
+    What lies past the end reads as zeroes, and must not show the backing file
+    after the repair.
+    """
+    base = b"B" * MIB
+    image = filled(**shape).back(b"base", b"raw")
+    if table:
+        image.poke(image.l1_offset, be64s([FAR | COPIED]))
+        disk = base
+    else:
+        image.poke_entry(1, FAR | COPIED)
+        disk = b"".join(letter * CLUSTER for letter in
+                        [b"a", b"\0", b"c", b"d"]) + base[4 * CLUSTER:]
+    return Damaged(name, damage, image.build(), found=found, left=left,
+                   disk=disk, base=base)
+
+
+def backed():
+    return [
+        over_backing("backed-l2-past-end",
+                     "Data lies past the end, with a backing file.", (2, 1)),
+        over_backing("backed-l2-past-end-v2",
+                     "The same in version 2, which has no zero clusters.",
+                     (2, 1), left=(1, 0), version=2),
+        over_backing("backed-l1-past-end",
+                     "An L2 table lies past the end, with a backing file.",
+                     (2, 5), table=True),
+    ]
+
+
 # ---- Compressed ----
 
 def squeezed():
@@ -256,4 +287,4 @@ def data_files():
 
 def cases():
     return (copied_flags() + reserved_bits() + l2_places() + l1_places()
-            + compressed() + subclusters() + data_files())
+            + backed() + compressed() + subclusters() + data_files())
