@@ -19,9 +19,11 @@ struct verb {
 };
 
 extern const struct verb bench_verb;
+extern const struct verb checksum_verb;
 extern const struct verb info_verb;
 extern const struct verb io_verb;
 extern const struct verb map_verb;
+extern const struct verb measure_verb;
 extern const struct verb convert_verb;
 extern const struct verb compare_verb;
 extern const struct verb create_verb;

@@ -8,9 +8,10 @@
 
 #include "command.h"
 #include "convert.h"
-#include "keyval.h"
 #include "progress.h"
 #include "size.h"
+#include "snapshot_choice.h"
+#include "workers.h"
 
 #define MAX_WORKERS      16
 #define MAX_SPARSE_BYTES ((uint64_t)16 << 20)
@@ -86,22 +87,6 @@ static bool take_sparse_size(struct convert_request *request,
     return true;
 }
 
-static bool take_workers(struct convert_request *request,
-                         const struct tool *tool, const char *argument)
-{
-    char *end;
-    const long workers = strtol(argument, &end, 10);
-
-    if (end == argument || *end != '\0' || workers < 1 ||
-        workers > MAX_WORKERS) {
-        report(tool, "Invalid number of threads '%s': it must be 1 to %d",
-               argument, MAX_WORKERS);
-        return false;
-    }
-    request->job.workers = (uint32_t)workers;
-    return true;
-}
-
 static bool take_target_cache(struct convert_request *request,
                               const struct tool *tool, const char *argument)
 {
@@ -119,41 +104,6 @@ static bool take_target_cache(struct convert_request *request,
     return true;
 }
 
-/* "snapshot.id=ID,snapshot.name=NAME", or what may be either. */
-static bool take_snapshot(struct convert_request *request,
-                          const struct tool *tool, const char *argument)
-{
-    char message[KEYVAL_MESSAGE_SIZE];
-    const char *key;
-    json_t *value;
-
-    request->snapshot = (struct snapshot_choice){ .any = argument };
-    if (strncmp(argument, "snapshot.", strlen("snapshot.")) != 0)
-        return true;
-
-    json_decref(request->snapshot_keys);
-    request->snapshot_keys = keyval_parse(argument, NULL, message);
-    if (request->snapshot_keys == NULL) {
-        report(tool, "Could not parse the snapshot '%s': %s", argument,
-               message);
-        return false;
-    }
-    request->snapshot.any = NULL;
-    json_object_foreach(request->snapshot_keys, key, value)
-    {
-        if (strcmp(key, "snapshot.id") == 0) {
-            request->snapshot.id = json_string_value(value);
-        } else if (strcmp(key, "snapshot.name") == 0) {
-            request->snapshot.name = json_string_value(value);
-        } else {
-            report(tool, "Invalid parameter '%s' of the snapshot '%s'", key,
-                   argument);
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Options whose argument may be wrong. */
 static bool take_checked(struct convert_request *request,
                          const struct tool *tool, int id, const char *argument)
@@ -162,11 +112,12 @@ static bool take_checked(struct convert_request *request,
     case 'o':
         return create_list_take(&request->target_list, tool, argument);
     case 'l':
-        return take_snapshot(request, tool, argument);
+        return snapshot_choice_take(tool, argument, &request->snapshot,
+                                    &request->snapshot_keys);
     case 'S':
         return take_sparse_size(request, tool, argument);
     case 'm':
-        return take_workers(request, tool, argument);
+        return workers_take(tool, argument, MAX_WORKERS, &request->job.workers);
     case 'r':
         return size_option(tool, "rate limit", argument,
                            &request->job.rate_bytes_per_second);
@@ -320,46 +271,6 @@ static int parse(const struct tool *tool, int argc, char **argv,
 
 /* ---- Sources ---- */
 
-/*
- * Whether the snapshot that was opened by its id has the name that was given
- * too.  Returns false after a message.
- */
-static bool snapshot_is_named(const struct tool *tool, struct byre *img,
-                              const struct snapshot_choice *snapshot)
-{
-    const struct byre_snapshot *list = NULL;
-    size_t count = 0;
-
-    if (snapshot->id == NULL || snapshot->name == NULL)
-        return true;
-    if (byre_snapshot_list(img, &list, &count, NULL) < 0)
-        count = 0;
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(list[i].id, snapshot->id) == 0 &&
-            strcmp(list[i].name, snapshot->name) == 0)
-            return true;
-    report(tool, "No snapshot has both the id '%s' and the name '%s'",
-           snapshot->id, snapshot->name);
-    return false;
-}
-
-static struct byre *open_source(const struct tool *tool,
-                                const struct convert_request *request,
-                                const char *text)
-{
-    struct snapshot_choice snapshot = request->snapshot;
-    struct byre *img;
-
-    if (snapshot.id != NULL)
-        snapshot.name = NULL; /* the library takes one way at a time */
-    img = image_open_disk(tool, &request->image, text, request->image.format,
-                          &snapshot);
-    if (img == NULL || snapshot_is_named(tool, img, &request->snapshot))
-        return img;
-    byre_close(img, NULL);
-    return NULL;
-}
-
 static void close_sources(struct byre **sources, size_t count)
 {
     for (size_t i = 0; sources != NULL && i < count; i++)
@@ -380,7 +291,9 @@ static struct byre **open_sources(const struct tool *tool,
         return NULL;
     }
     while (opened < count) {
-        sources[opened] = open_source(tool, request, names[opened]);
+        sources[opened] =
+            image_open_snapshot(tool, &request->image, names[opened],
+                                request->image.format, &request->snapshot);
         if (sources[opened] == NULL)
             break;
         opened++;

@@ -23,6 +23,7 @@
 /* clang-format off */
 static const struct verb *const verbs[] = {
     &bench_verb,
+    &checksum_verb,
     &compare_verb,
     &convert_verb,
     &create_verb,
@@ -30,6 +31,7 @@ static const struct verb *const verbs[] = {
     &info_verb,
     &io_verb,
     &map_verb,
+    &measure_verb,
     &resize_verb,
 };
 /* clang-format on */

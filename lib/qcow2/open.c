@@ -385,15 +385,6 @@ static const struct engine_ops qcow2_ops = {
     .free = qcow2_free,
 };
 
-static uint32_t log2_of(uint32_t power_of_two)
-{
-    uint32_t bits = 0;
-
-    while (power_of_two >> bits > 1)
-        bits++;
-    return bits;
-}
-
 static void derive_from_header(struct qcow2 *qcow2)
 {
     static const uint32_t encryptions[] = {
