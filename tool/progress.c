@@ -39,7 +39,7 @@ static double percent_done(const struct byre_job *job)
 
     byre_job_progress(job, &done_bytes, &total_bytes);
     if (total_bytes == 0)
-        return 0;
+        return 100;
     return 100.0 * (double)done_bytes / (double)total_bytes;
 }
 
@@ -145,7 +145,7 @@ int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (stream != NULL && r >= 0)
-        show(stream, 100, '\r');
+        show(stream, percent_done(job), '\r');
     return r;
 }
 
