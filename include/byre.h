@@ -232,6 +232,11 @@ struct byre;
  * by opening then, and an image that is marked corrupt opens too.
  */
 #define BYRE_OPEN_CHECK (UINT32_C(1) << 12)
+/*
+ * What discards and zeroing free stays reserved for its part of the disk, as
+ * zeroes, instead of becoming free for others (QCOW2 version 3).
+ */
+#define BYRE_OPEN_KEEP_CLUSTERS (UINT32_C(1) << 13)
 
 /* What a reference found in an image points to. */
 enum { BYRE_REF_BACKING = 1, BYRE_REF_DATA_FILE = 2 };

@@ -260,6 +260,41 @@ static int fill_node(struct byre *img, const struct byre_info *info,
     return BYRE_OK;
 }
 
+/* Any request is taken; these are served without more work than they say. */
+static json_t *limits_json(uint64_t alignment, uint64_t unit)
+{
+    json_t *limits = json_object();
+
+    set_number(limits, "request-alignment", alignment);
+    if (unit != 0)
+        set_number(limits, "discard-alignment", unit);
+    if (unit != 0)
+        set_number(limits, "write-zeroes-alignment", unit);
+    set_number(limits, "max-iov", 1);
+    set_number(limits, "min-mem-alignment", 1);
+    set_number(limits, "opt-mem-alignment", 4096);
+    return limits;
+}
+
+void info_add_limits(struct byre *img, json_t *node)
+{
+    struct byre_info info = BYRE_INFO_INIT;
+    json_t *children = json_object_get(node, "children");
+    uint64_t unit;
+
+    if (byre_get_info(img, &info, NULL) < 0)
+        return;
+    unit = info.cluster_size_bytes;
+    json_object_set_new(
+        node, "limits",
+        limits_json((info.flags & BYRE_INFO_ENCRYPTED) != 0 ? SECTOR_SIZE : 1,
+                    unit));
+    for (size_t i = 0; i < json_array_size(children); i++)
+        json_object_set_new(
+            json_object_get(json_array_get(children, i), "info"), "limits",
+            limits_json(1, 0));
+}
+
 json_t *info_json(struct byre *img, struct byre_error *err)
 {
     struct byre_info info = BYRE_INFO_INIT;

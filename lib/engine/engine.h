@@ -87,7 +87,8 @@ struct write_order {
 struct write_options {
     struct engine_backing backing;
     uint64_t refcount_cache_bytes;
-    bool keep_space; /* discards leave the file's space alone */
+    bool keep_space;    /* discards leave the file's space alone */
+    bool keep_clusters; /* what they free stays reserved, as zeroes */
 };
 
 struct engine;

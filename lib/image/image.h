@@ -54,8 +54,8 @@ struct gate_pass image_enter(struct byre *img);
 void image_leave(struct byre *img, struct gate_pass pass);
 
 /* Makes an image whose chain is open writable; at most `cache_bytes` of
-   refcounts are held, and `keep_space` keeps what discards free in the file. */
-int image_prepare_write(struct byre *img, uint64_t cache_bytes, bool keep_space,
+   refcounts are held, and the BYRE_OPEN_KEEP_* of `flags` are looked at. */
+int image_prepare_write(struct byre *img, uint64_t cache_bytes, uint32_t flags,
                         struct byre_error *err);
 
 /* byre_write() for jobs whose writes allocate in an order of their own. */

@@ -29,7 +29,7 @@
      BYRE_OPEN_PROBE_BACKING | BYRE_OPEN_NO_PROBE | BYRE_OPEN_SHARED |         \
      BYRE_OPEN_METADATA_ONLY | BYRE_OPEN_NO_LOCK | BYRE_OPEN_NO_BACKING |      \
      BYRE_OPEN_WRITE | BYRE_OPEN_KEEP_SPACE | BYRE_OPEN_DIRECT |               \
-     BYRE_OPEN_NO_SYNC)
+     BYRE_OPEN_NO_SYNC | BYRE_OPEN_KEEP_CLUSTERS)
 
 static uint64_t or_default(uint64_t value, uint64_t default_value)
 {
@@ -291,11 +291,10 @@ int request_open(const struct request *request, struct byre **ret_img,
     if (r == BYRE_OK && !img->metadata_only)
         r = request_open_backing(request, img, err);
     if (r == BYRE_OK && request_writes(request)) {
-        r = image_prepare_write(
-            img,
-            or_default(request->opts->refcount_cache_bytes,
-                       DEFAULT_REFCOUNT_BYTES),
-            (request->opts->flags & BYRE_OPEN_KEEP_SPACE) != 0, err);
+        r = image_prepare_write(img,
+                                or_default(request->opts->refcount_cache_bytes,
+                                           DEFAULT_REFCOUNT_BYTES),
+                                request->opts->flags, err);
     }
     if (r < 0) {
         byre_close(img, NULL);
@@ -379,17 +378,41 @@ static int open_top(struct request *request, struct byre **ret_img,
     return request_open(request, ret_img, err);
 }
 
+/* The caller's options, and what the tree of the name says beside them. */
+static int tune(const struct node *node, const struct byre_open_options *opts,
+                struct byre_open_options *ret, struct byre_error *err)
+{
+    struct tuning tuning;
+
+    node_tuning(node, &tuning);
+    *ret = *opts;
+    ret->flags |= tuning.open_flags;
+    if (ret->table_cache_bytes == 0)
+        ret->table_cache_bytes = tuning.table_cache_bytes;
+    if (ret->refcount_cache_bytes == 0)
+        ret->refcount_cache_bytes = tuning.refcount_cache_bytes;
+    if (tuning.read_only && (opts->flags & BYRE_OPEN_WRITE) != 0)
+        return fail(err, BYRE_E_STATE,
+                    "Block node is read-only: its name has read-only=on, and "
+                    "it is to be written");
+    return check_writing(ret, err);
+}
+
 static int open_node(const struct node *node,
-                     const struct byre_open_options *opts,
+                     const struct byre_open_options *given,
                      struct byre **ret_img, struct byre_error *err)
 {
+    struct byre_open_options tuned;
+    const struct byre_open_options *opts = &tuned;
     struct request request = { .opts = opts,
                                .node = node,
                                .path = node_path(node) };
     char *description = NULL;
     int r;
 
-    r = node_describe(node, &description, err);
+    r = tune(node, given, &tuned, err);
+    if (r == BYRE_OK)
+        r = node_describe(node, &description, err);
     if (r == BYRE_OK)
         r = locate_store(node, request_file_flags(opts, 0), &request.store,
                          &request.file, err);

@@ -51,12 +51,13 @@ static int backing_is_zero(void *user, uint64_t offset, uint64_t length,
     return BYRE_OK;
 }
 
-int image_prepare_write(struct byre *img, uint64_t cache_bytes, bool keep_space,
+int image_prepare_write(struct byre *img, uint64_t cache_bytes, uint32_t flags,
                         struct byre_error *err)
 {
     struct write_options options = {
         .refcount_cache_bytes = cache_bytes,
-        .keep_space = keep_space,
+        .keep_space = (flags & BYRE_OPEN_KEEP_SPACE) != 0,
+        .keep_clusters = (flags & BYRE_OPEN_KEEP_CLUSTERS) != 0,
     };
     int r;
 

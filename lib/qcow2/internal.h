@@ -76,6 +76,7 @@ struct qcow2 {
     struct metadata metadata;
     struct allocator *allocator;
     bool keep_space;
+    bool keep_clusters;
     /* Where the last cluster that may hold something ends. */
     atomic_uint_fast64_t file_end_bytes;
     pthread_mutex_t header_lock; /* of marking the image corrupt */

@@ -279,6 +279,7 @@ static int set_up_writer(struct qcow2 *qcow2,
         .backing = options->backing,
     };
     qcow2->keep_space = options->keep_space;
+    qcow2->keep_clusters = options->keep_clusters;
     return writer_init(&qcow2->writer,
                        qcow2->header.compression_type == QCOW2_COMPRESSION_ZSTD
                            ? CODEC_ZSTD
@@ -320,6 +321,10 @@ int qcow2_prepare_write(struct engine *engine,
     qcow2->has_writer = true;
 
     r = check_writable(qcow2, err);
+    if (r == BYRE_OK && options->keep_clusters && qcow2->header.version < 3)
+        r = fail(err, BYRE_E_UNSUPPORTED,
+                 "discard-no-unref is only supported since qcow2 version 3: "
+                 "version 2 cannot say that a cluster it keeps is zero");
     if (r == BYRE_OK && (qcow2->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
         r = clear_unknown_autoclear(qcow2, err);
         if (r == BYRE_OK)

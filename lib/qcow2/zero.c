@@ -400,10 +400,12 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
                uint32_t flags, struct byre_error *err)
 {
     struct qcow2 *qcow2 = qcow2_of(engine);
+    const bool unmap =
+        (flags & BYRE_WRITE_MAY_UNMAP) != 0 && !qcow2->keep_clusters;
     const struct zeroing zeroing = {
-        .may_unmap = (flags & BYRE_WRITE_MAY_UNMAP) != 0,
+        .may_unmap = unmap,
         .fast = (flags & BYRE_WRITE_FAST_ZERO) != 0,
-        .release = flags & BYRE_WRITE_MAY_UNMAP ? ALLOCATOR_PUNCH : 0,
+        .release = unmap ? ALLOCATOR_PUNCH : 0,
     };
     const uint64_t unit = unit_bytes(qcow2);
     const uint64_t end = offset + length;
@@ -416,7 +418,7 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
     r = writer_check(&qcow2->writer, err);
     if (r < 0)
         return r;
-    if (qcow2->keep_space)
+    if (qcow2->keep_space || qcow2->keep_clusters)
         flags &= ~BYRE_WRITE_MAY_UNMAP;
     if (!has_zero_entries(qcow2))
         return writer_write_zeroes(&qcow2->writer, offset, length, flags, err);
@@ -436,7 +438,7 @@ int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err)
 {
     struct qcow2 *qcow2 = qcow2_of(engine);
-    const struct zeroing zeroing = { .may_unmap = true,
+    const struct zeroing zeroing = { .may_unmap = !qcow2->keep_clusters,
                                      .release = ALLOCATOR_PUNCH };
     const uint64_t cluster = engine_cluster_bytes(engine);
     const uint64_t end = offset + length;
