@@ -19,7 +19,6 @@ struct checksum_request {
     json_t *snapshot_keys; /* owns what `snapshot` points to */
     struct byre_checksum_options job;
     struct job_options output;
-    bool json;
 };
 
 /* clang-format off */
@@ -63,7 +62,7 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         good = source_cache_take(tool, argument);
         break;
     case OPTION_OUTPUT:
-        good = output_is_json(tool, argument, &request->json);
+        good = output_is_json(tool, argument, &request->output.json);
         break;
     }
     return good ? PARSE_ON : EXIT_FAILURE;
@@ -93,8 +92,9 @@ static void hex(const uint8_t *digest, size_t length, char *ret_text)
         snprintf(ret_text + 2 * i, 3, "%02x", digest[i]);
 }
 
-static void print_json(const char *algorithm, const char *digest,
-                       const char *name, const struct byre_info *info)
+static void print_json(const struct job_options *output, const char *algorithm,
+                       const char *digest, const char *name,
+                       const struct byre_info *info)
 {
     json_t *object = json_object();
 
@@ -103,8 +103,7 @@ static void print_json(const char *algorithm, const char *digest,
     json_object_set_new(object, "checksum", json_out_string(digest));
     json_object_set_new(object, "virtual-size",
                         json_integer((json_int_t)info->virtual_size_bytes));
-    json_out(stdout, object);
-    json_decref(object);
+    json_out_result(stdout, output, object);
 }
 
 /* The human line is that of sha256sum. */
@@ -126,8 +125,9 @@ static bool print_result(const struct tool *tool,
         return false;
     }
     hex(digest, length, text);
-    if (request->json)
-        print_json(algorithm != NULL ? algorithm : DEFAULT_ALGORITHM, text,
+    if (request->output.json)
+        print_json(&request->output,
+                   algorithm != NULL ? algorithm : DEFAULT_ALGORITHM, text,
                    name, &info);
     else
         print_line(stdout, "%s  %s", text, name);
@@ -138,8 +138,7 @@ static int checksum(const struct tool *tool,
                     const struct checksum_request *request, const char *name,
                     struct byre *img)
 {
-    FILE *stream =
-        request->output.progress && !request->output.quiet ? stdout : NULL;
+    FILE *stream = progress_stream(&request->output);
     struct byre_job *job = NULL;
     struct byre_error err;
     int status = EXIT_FAILURE;
@@ -147,8 +146,8 @@ static int checksum(const struct tool *tool,
 
     r = byre_checksum(img, &request->job, &job, &err);
     if (r >= 0) {
-        r = progress_run(job, stream, &err);
-        progress_end(stream);
+        r = progress_show(job, &request->output, stream, &err);
+        progress_finish(&request->output, stream);
     }
     if (r < 0)
         report(tool, "%s", err.message);

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "command.h"
 #include "convert.h"
+#include "json_out.h"
 #include "progress.h"
 #include "size.h"
 #include "snapshot_choice.h"
@@ -59,6 +61,8 @@ static const struct option_spec convert_specs[] = {
     { 't', "target-cache", "CACHE", "none, directsync, writeback, "
       "writethrough or unsafe" },
     { 'T', "source-cache", "CACHE", "cache mode of the sources; has no effect" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default), or json for a "
+      "summary" },
     { OPTION_SALVAGE, "salvage", NULL, "what cannot be read becomes zeroes" },
     JOB_OPTION_SPECS,
     IMAGE_OPTION_SPECS,
@@ -111,6 +115,8 @@ static bool take_checked(struct convert_request *request,
     switch (id) {
     case 'o':
         return create_list_take(&request->target_list, tool, argument);
+    case OPTION_OUTPUT:
+        return output_is_json(tool, argument, &request->output.json);
     case 'l':
         return snapshot_choice_take(tool, argument, &request->snapshot,
                                     &request->snapshot_keys);
@@ -342,6 +348,8 @@ static bool bitmaps_may_stay(const struct tool *tool,
 /* A range that was given up, until its neighbour is known to be read. */
 struct salvage {
     const struct tool *tool;
+    bool quiet;
+    json_t *list; /* of all of them, for the summary */
     uint64_t offset;
     uint64_t length;
     char why[BYRE_ERROR_MESSAGE_SIZE];
@@ -349,7 +357,18 @@ struct salvage {
 
 static void tell_salvaged(struct salvage *salvage)
 {
-    if (salvage->length > 0)
+    json_t *entry;
+
+    if (salvage->length == 0)
+        return;
+    entry = json_object();
+    json_object_set_new(entry, "offset",
+                        json_integer((json_int_t)salvage->offset));
+    json_object_set_new(entry, "length",
+                        json_integer((json_int_t)salvage->length));
+    json_object_set_new(entry, "reason", json_out_string(salvage->why));
+    json_array_append_new(salvage->list, entry);
+    if (!salvage->quiet)
         report(salvage->tool,
                "warning: zeroes instead of %" PRIu64 " bytes at offset %" PRIu64
                " that could not be read: %s",
@@ -373,30 +392,59 @@ static void note_salvaged(void *user, uint64_t offset, uint64_t length,
     snprintf(salvage->why, sizeof(salvage->why), "%s", why->message);
 }
 
+static void set_number(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+/* What came of it, for programs. */
+static void print_summary(const struct convert_request *request,
+                          const char *target, const struct byre_job *job,
+                          json_t *salvaged, FILE *stream)
+{
+    json_t *object = json_object();
+    uint64_t done, total;
+    struct stat file;
+
+    byre_job_progress(job, &done, &total);
+    json_object_set_new(object, "filename", json_out_string(target));
+    json_object_set_new(object, "format",
+                        json_string(request->job.create->format));
+    set_number(object, "virtual-size", total);
+    if (stat(target, &file) == 0 && S_ISREG(file.st_mode)) {
+        set_number(object, "file-length", (uint64_t)file.st_size);
+        set_number(object, "actual-size", (uint64_t)file.st_blocks * 512);
+    }
+    json_object_set(object, "salvaged", salvaged);
+    json_out_result(stream, &request->output, object);
+}
+
 static int copy(const struct tool *tool, struct convert_request *request,
                 struct byre *const *sources, size_t count, const char *target)
 {
+    FILE *output = target_is_stdout(target) ? stderr : stdout;
+    FILE *stream = progress_stream(&request->output) != NULL ? output : NULL;
     struct byre_job *job = NULL;
     struct byre_error err;
-    struct salvage salvage = { .tool = tool };
-    FILE *stream = NULL;
+    struct salvage salvage = { .tool = tool,
+                               .quiet = request->output.quiet,
+                               .list = json_array() };
     int r;
 
-    if (request->output.progress && !request->output.quiet)
-        stream = target_is_stdout(target) ? stderr : stdout;
-    if (!request->output.quiet)
-        request->job.salvaged = note_salvaged;
+    request->job.salvaged = note_salvaged;
     request->job.user = &salvage;
-
     r = byre_convert(sources, count, target, &request->job, &job, &err);
     if (r >= 0) {
-        r = progress_run(job, stream, &err);
-        progress_end(stream);
+        r = progress_show(job, &request->output, stream, &err);
+        progress_finish(&request->output, stream);
         tell_salvaged(&salvage);
     }
     if (r < 0)
         report(tool, "%s", err.message);
+    else if (request->output.json && !request->output.quiet)
+        print_summary(request, target, job, salvage.list, output);
     byre_job_free(job);
+    json_decref(salvage.list);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -442,7 +490,8 @@ const struct verb convert_verb = {
     .name = "convert",
     .synopsis = "[-f FMT | --image-opts] [-O FMT] [-o LIST] [-c] "
                 "[-b FILE -F FMT] [-l SNAPSHOT] [-n] [-S SIZE] [-m N] "
-                "[-t CACHE] [-T CACHE] [-p] [-q] [-U] FILE... TARGET",
+                "[-t CACHE] [-T CACHE] [--output=human|json] [-p] [-q] [-U] "
+                "FILE... TARGET",
     .purpose = "Copy the disks of images, one behind the other, into a new "
                "image, a device or a pipe.",
     .options = convert_specs,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_out.h"
 #include "keyval.h"
 #include "size.h"
 
@@ -419,21 +420,50 @@ static void print_value(const char *name, const char *text)
     free(doubled);
 }
 
-void create_values_print(const struct create_values *values)
+/* The value at one place of the order, with the defaults; NULL: none. */
+static const char *value_at(const struct create_values *values, size_t place,
+                            const char **ret_name)
 {
     const bool is_qcow2 = strcmp(values->format, "qcow2") == 0;
-    const enum create_key *order = is_qcow2 ? qcow2_order : other_order;
-    const size_t count = is_qcow2 ? COUNT(qcow2_order) : COUNT(other_order);
+    const enum create_key key =
+        is_qcow2 ? qcow2_order[place] : other_order[place];
+    const char *text = values->texts[key];
 
-    for (size_t i = 0; i < count; i++) {
-        const struct create_option *option = &create_options[order[i]];
-        const char *text = values->texts[order[i]];
+    *ret_name = create_options[key].name;
+    if (text == NULL && is_qcow2)
+        return create_options[key].qcow2_default;
+    return text;
+}
 
-        if (text == NULL && is_qcow2)
-            text = option->qcow2_default;
+static size_t place_count(const struct create_values *values)
+{
+    return strcmp(values->format, "qcow2") == 0 ? COUNT(qcow2_order)
+                                                : COUNT(other_order);
+}
+
+void create_values_print(const struct create_values *values)
+{
+    for (size_t i = 0; i < place_count(values); i++) {
+        const char *name;
+        const char *text = value_at(values, i, &name);
+
         if (text != NULL)
-            print_value(option->name, text);
+            print_value(name, text);
     }
+}
+
+json_t *create_values_json(const struct create_values *values)
+{
+    json_t *object = json_object();
+
+    for (size_t i = 0; i < place_count(values); i++) {
+        const char *name;
+        const char *text = value_at(values, i, &name);
+
+        if (text != NULL)
+            json_object_set_new(object, name, json_out_string(text));
+    }
+    return object;
 }
 
 /* The number of a value that was checked; `absent` if it was not given. */

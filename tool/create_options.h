@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include <byre.h>
+#include <jansson.h>
 
 #include "report.h"
 #include "secrets.h"
@@ -125,6 +126,9 @@ void create_values_done(struct create_values *values);
  * space, with the defaults that QEMU prints.
  */
 void create_values_print(const struct create_values *values);
+
+/* The same as an object of texts. */
+json_t *create_values_json(const struct create_values *values);
 
 /* The size among the values.  Returns false if there is none. */
 bool create_values_size(const struct create_values *values, uint64_t *ret_size);
