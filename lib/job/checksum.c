@@ -302,7 +302,9 @@ static int checksum_run(struct byre_job *job, struct byre_error *err)
     struct checksum *checksum = checksum_of(job);
     int r;
 
-    r = prepare_zeroes(checksum, err);
+    r = job_check_canceled(job, err);
+    if (r == BYRE_OK)
+        r = prepare_zeroes(checksum, err);
     if (r == BYRE_OK)
         r = hasher_new(checksum->algorithm, &checksum->root, err);
     if (r == BYRE_OK)
