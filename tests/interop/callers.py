@@ -343,7 +343,11 @@ def main():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             outcomes = [pool.submit(run_row, scratch, fixtures, row, number)
                         for number, row in enumerate(chosen)]
+        small = run(["prlimit", "--as=1073741824", BYRE, "--version"], fixtures)
         for row, outcome in zip(chosen, outcomes):
+            if small.code != 0 and "--as=" in row.name:
+                tap.skip(row.name, "byre does not start in 1 GiB here")
+                continue
             if missing and "key.one" in row.needs:
                 tap.skip(row.name, "byre was built without " + missing)
                 continue
