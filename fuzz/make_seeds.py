@@ -142,6 +142,7 @@ def seeds():
         "json_name": json_names(),
         "open_read": images(),
         "open_write": writes(),
+        "check": writes(),
     }
 
 

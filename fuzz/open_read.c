@@ -103,7 +103,33 @@ static void check_snapshots(struct byre *img, char *ret_id, size_t capacity)
         snprintf(ret_id, capacity, "%s", list[0].id);
 }
 
-static void check_bitmaps(struct byre *img)
+#define FEW_BITMAPS 4
+#define FEW_RUNS    200
+
+/* The runs of a bitmap follow one another, and what differs alternates. */
+static void check_bitmap(struct byre *img, const struct byre_bitmap *bitmap,
+                         uint64_t size_bytes)
+{
+    uint64_t at = 0;
+
+    for (int i = 0; i < FEW_RUNS && at < size_bytes; i++) {
+        const uint64_t left = size_bytes - at;
+        struct byre_error err;
+        uint64_t length = 0;
+        uint32_t dirty = 2;
+        const int r = byre_bitmap_extent(img, bitmap->name, at, left, &dirty,
+                                         &length, &err);
+
+        fuzz_check_result(r, &err);
+        if (r < 0)
+            return;
+        FUZZ_ASSERT((bitmap->flags & BYRE_BITMAP_IN_USE) == 0);
+        FUZZ_ASSERT(dirty <= 1 && length > 0 && length <= left);
+        at += length;
+    }
+}
+
+static void check_bitmaps(struct byre *img, uint64_t size_bytes)
 {
     const struct byre_bitmap *list = NULL;
     struct byre_error err;
@@ -114,6 +140,8 @@ static void check_bitmaps(struct byre *img)
     for (size_t i = 0; r == BYRE_OK && i < count; i++) {
         FUZZ_ASSERT(strlen(list[i].name) <= 1023);
         FUZZ_ASSERT(list[i].granularity_bytes >= 512);
+        if (i < FEW_BITMAPS)
+            check_bitmap(img, &list[i], size_bytes);
     }
 }
 
@@ -242,7 +270,7 @@ static void run_metadata(struct byre_store *store,
     check_info(img, &size_bytes);
     check_luks_info(img);
     check_snapshots(img, ret_id, capacity);
-    check_bitmaps(img);
+    check_bitmaps(img, size_bytes);
     FUZZ_ASSERT(byre_read(img, 0, &byte, 1, &err) == BYRE_E_STATE);
     FUZZ_ASSERT(byre_close(img, &err) == BYRE_OK);
 }

@@ -178,6 +178,12 @@ static bool is_raw(unsigned how, const uint8_t *image, size_t length)
            image_number(image, length, 4, 4) == 0;
 }
 
+/* Their extension and what points to it change with them. */
+static bool may_have_bitmaps(const uint8_t *image, size_t length)
+{
+    return memmem(image, length, "\x23\x85\x28\x75", 4) != NULL;
+}
+
 /* header.h of lib/format: 24..47 the disk and its L1 table, 48..59 the refcount
    table, 72..95 the features. */
 static void keep_structures(struct checked_store *store, const uint8_t *image,
@@ -189,9 +195,11 @@ static void keep_structures(struct checked_store *store, const uint8_t *image,
         checked_store_keep(store, 0, 48);
         return;
     }
-    checked_store_keep(store, 0, 24);
-    checked_store_keep(store, 60, 72);
-    checked_store_keep(store, version == 2 ? 72 : 96, 512);
+    if (!may_have_bitmaps(image, length)) {
+        checked_store_keep(store, 0, 24);
+        checked_store_keep(store, 60, 72);
+        checked_store_keep(store, version == 2 ? 72 : 96, 512);
+    }
     if (image_number(image, length, 60, 4) > 0)
         checked_store_keep(store, image_number(image, length, 64, 8),
                            snapshot_table_end(image, length));

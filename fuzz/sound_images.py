@@ -115,6 +115,20 @@ def sound_snapshots(version=3):
     return image.image()
 
 
+def sound_bitmaps():
+    """One that notes, one that does not, and one that a crash left behind."""
+    image = Sound(autoclear=1)
+    image.table(0, [image.data(text(512)), 0, image.data(noise(512))])
+    tables = [image.take(pad(be64(entry), 512))
+              for entry in (image.take(pad(b"\x05\x80", 512)), 1, 0)]
+    entries = (bitmap_entry(b"daily", (tables[0], 1), 2, 9) +
+               bitmap_entry(b"kept", (tables[1], 1), 0, 12) +
+               bitmap_entry(b"lost", (tables[2], 1), 3, 16))
+    payload = be32(3, 0) + be64(len(entries), image.take(entries))
+    image.extensions = extension(BITMAPS, payload) + END
+    return image.image()
+
+
 def sound_data_file():
     image = Sound(incompatible=4)
     image.extensions = extension(DATA_FILE, b"data.raw") + END
@@ -189,6 +203,7 @@ def writable_images():
         "v3-zstd": (QCOW2, sound(stream, incompatible=8, compression=1)),
         "v3-autoclear": (QCOW2, sound(autoclear=4)),
         "v3-backing": (QCOW2 | WITH_BACKING, sound_backing(3)),
+        "v3-bitmaps": (QCOW2, sound_bitmaps()),
         "v3-data-file": (QCOW2 | WITH_DATA, sound_data_file()),
         "v3-dirty": (QCOW2, sound(incompatible=1, compatible=1)),
         "v3-extended": (QCOW2, sound_extended()),

@@ -206,7 +206,10 @@ struct byre;
 #define BYRE_OPEN_METADATA_ONLY (UINT32_C(1) << 5)
 /* Take and test no locks at all. */
 #define BYRE_OPEN_NO_LOCK (UINT32_C(1) << 6)
-/* Open the image alone: what it leaves to a backing file reads as zeroes. */
+/*
+ * Open the image alone: what it leaves to a backing file reads as zeroes, and
+ * a write that needs it, to fill up a cluster, is refused.
+ */
 #define BYRE_OPEN_NO_BACKING (UINT32_C(1) << 7)
 /*
  * Open for writing too.  Images below it in the chain stay read-only.  Refused
@@ -225,6 +228,23 @@ struct byre;
  * caller's to make again.
  */
 #define BYRE_OPEN_NO_SYNC (UINT32_C(1) << 11)
+/*
+ * Open for byre_check() alone: as little as possible is taken for granted, no
+ * passphrase is needed, no backing file opened, and data calls give
+ * BYRE_E_STATE.  With BYRE_OPEN_WRITE the check may repair; nothing is repaired
+ * by opening then, and an image that is marked corrupt opens too.
+ */
+#define BYRE_OPEN_CHECK (UINT32_C(1) << 12)
+/*
+ * With BYRE_OPEN_WRITE: give up the bitmaps of an image where they are damaged,
+ * all of them, for which it is refused otherwise.
+ */
+#define BYRE_OPEN_GIVE_UP_BITMAPS (UINT32_C(1) << 13)
+/*
+ * What discards and zeroing free stays reserved for its part of the disk, as
+ * zeroes, instead of becoming free for others (QCOW2 version 3).
+ */
+#define BYRE_OPEN_KEEP_CLUSTERS (UINT32_C(1) << 14)
 
 /* What a reference found in an image points to. */
 enum { BYRE_REF_BACKING = 1, BYRE_REF_DATA_FILE = 2 };
@@ -242,7 +262,7 @@ struct byre_ref {
 struct byre_open_options {
     size_t size;
     uint32_t flags;           /* BYRE_OPEN_* */
-    uint32_t max_chain_depth; /* images in a chain; 0: 200 */
+    uint32_t max_chain_depth; /* images in a chain; 0: 200; 1024 at most */
 
     /* "raw", "qcow" or "qcow2"; NULL: probed, see docs/open-policy.md. */
     const char *format;
@@ -491,7 +511,10 @@ struct byre_snapshot {
     uint32_t date_nsec;
 };
 
-/* The image's internal snapshots, in its order; the list belongs to it. */
+/*
+ * The image's internal snapshots, in its order; the list belongs to it, and
+ * lives until the snapshots change.
+ */
 BYRE_API int byre_snapshot_list(struct byre *img,
                                 const struct byre_snapshot **ret_list,
                                 size_t *ret_count, struct byre_error *err);
@@ -505,7 +528,10 @@ struct byre_bitmap {
     uint32_t flags; /* BYRE_BITMAP_* */
 };
 
-/* The image's persistent bitmaps, in its order; the list belongs to it. */
+/*
+ * The image's persistent bitmaps, in its order; the list belongs to it, and
+ * lives until the bitmaps change.
+ */
 BYRE_API int byre_bitmap_list(struct byre *img,
                               const struct byre_bitmap **ret_list,
                               size_t *ret_count, struct byre_error *err);
@@ -637,6 +663,197 @@ BYRE_API int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
                           size_t capacity, size_t *ret_count,
                           struct byre_error *err);
 
+/* ---- Changing how an image is open ---- */
+
+/*
+ * Opens the image for writing (`flags` with BYRE_OPEN_WRITE), or for reading
+ * only, without closing it; of the other flags BYRE_OPEN_KEEP_SPACE and
+ * BYRE_OPEN_NO_SYNC are looked at.  Locks change with it.  Waits for data calls
+ * to end, and holds off new ones.  Going to read-only flushes first; when that
+ * fails the image is open for reading only, and the error says what may be
+ * lost.  When opening for writing fails the image stays open for reading.  The
+ * images below it stay as they are; one below another that is open may be
+ * reopened by itself (byre_get_backing()), as commit does.
+ * An image that was opened by a descriptor for reading stays so, and so do a
+ * snapshot and an image that is shared with a writer.
+ */
+BYRE_API int byre_reopen(struct byre *img, uint32_t flags,
+                         struct byre_error *err);
+
+/* byre_set_backing(): do not open it: it need not exist. */
+#define BYRE_BACKING_UNCHECKED (UINT32_C(1) << 0)
+
+/*
+ * Records that the image stands on `name`, of format `format`, and opens it
+ * with `open` (NULL: the defaults with following allowed; its flags are those
+ * of the policy) in the place of what it stood on.  NULL for `name`: on nothing
+ * from now on.  The content of the disk is the caller's business: nothing is
+ * copied (see byre_rebase()).  Needs an image that is open for writing; waits
+ * for data calls to end.  Durable when it returns; a crash or a failure leaves
+ * the old name or the new one.  `open->backing` is an open image to stand on
+ * instead of one that is opened by the name.  What byre_get_info() and
+ * byre_get_backing() have told of the old one is gone then.
+ */
+BYRE_API int byre_set_backing(struct byre *img, const char *name,
+                              const char *format,
+                              const struct byre_open_options *open,
+                              uint32_t flags, struct byre_error *err);
+
+/* ---- Snapshots ---- */
+
+/*
+ * These need an image that is open for writing, wait for data calls to end and
+ * hold off new ones, and are durable when they return.  A crash or a failure
+ * leaves the snapshots before or after the call, and leaks at worst.
+ */
+
+struct byre_snapshot_options {
+    size_t size;
+    const char *name;  /* 255 bytes at most; may be empty, and not unique */
+    const char *id;    /* 127 bytes at most, and in no use; NULL: the largest
+                          number in use and one */
+    uint32_t date_sec; /* with date_nsec; 0: now */
+    uint32_t date_nsec;
+    uint64_t vm_clock_nsec;
+    uint64_t icount; /* BYRE_NO_ICOUNT: not recorded */
+    /* VM state that byre_vm_state_write() has put there; it is the snapshot's
+       from then on, and no more the disk's. */
+    uint64_t vm_state_bytes;
+};
+
+#define BYRE_SNAPSHOT_OPTIONS_INIT BYRE_SIZED(struct byre_snapshot_options)
+
+/* Which snapshot: of what is not NULL, all must agree; the first one wins. */
+struct byre_snapshot_ref {
+    const char *id_or_name; /* an id first, then a name; then no other is set */
+    const char *id;
+    const char *name;
+};
+
+/*
+ * Keeps the disk as it is now under a name.  BYRE_E_LIMIT where a cluster
+ * cannot be referred to once more, or there are too many; BYRE_E_UNSUPPORTED
+ * for images with an external data file, version 1 and raw.
+ */
+BYRE_API int byre_snapshot_create(struct byre *img,
+                                  const struct byre_snapshot_options *opts,
+                                  struct byre_error *err);
+
+/*
+ * Makes the disk what it was when the snapshot was taken, its size too; what
+ * was written since is gone unless another snapshot has it.  Enabled
+ * bitmaps have all their bits set afterwards.
+ */
+BYRE_API int byre_snapshot_apply(struct byre *img,
+                                 const struct byre_snapshot_ref *ref,
+                                 struct byre_error *err);
+
+/*
+ * Deletes snapshots, all or none, in one pass over the tables however many they
+ * are.  Of several references that fit the same snapshots each takes another
+ * one.
+ */
+BYRE_API int byre_snapshot_delete(struct byre *img,
+                                  const struct byre_snapshot_ref *refs,
+                                  size_t count, struct byre_error *err);
+
+/*
+ * What a VM monitor keeps beside a disk, from `offset` 0 on: of the snapshot
+ * the image was opened as, or of the disk itself until byre_snapshot_create()
+ * takes it.  Reading past what was written gives zeroes.  Thread rules are
+ * those of byre_read() and byre_write().
+ */
+BYRE_API int byre_vm_state_read(struct byre *img, uint64_t offset, void *buf,
+                                size_t length, struct byre_error *err);
+BYRE_API int byre_vm_state_write(struct byre *img, uint64_t offset,
+                                 const void *buf, size_t length,
+                                 struct byre_error *err);
+
+/* ---- Bitmaps ---- */
+
+/*
+ * A bitmap notes which parts of the disk were written.  While an image with
+ * bitmaps is open for writing they are marked in use in the file, and written
+ * back when it closes: after a crash they are inconsistent, which
+ * BYRE_BITMAP_IN_USE in the list tells; such a bitmap can only be removed.
+ *
+ * The calls that change bitmaps need an image that is open for writing, wait
+ * for data calls to end, and take effect in the file when it closes or with
+ * byre_bitmap_store().
+ */
+
+/* byre_bitmap_add(): does not note writes yet. */
+#define BYRE_BITMAP_DISABLED (UINT32_C(1) << 8)
+
+/*
+ * Adds an empty bitmap; `granularity_bytes` is a power of two, 512 ... 2 GiB,
+ * and 0 stands for the cluster size but 4 KiB at least and 64 KiB at most.
+ */
+BYRE_API int byre_bitmap_add(struct byre *img, const char *name,
+                             uint64_t granularity_bytes, uint32_t flags,
+                             struct byre_error *err);
+BYRE_API int byre_bitmap_remove(struct byre *img, const char *name,
+                                struct byre_error *err);
+/* Forgets all that it has noted. */
+BYRE_API int byre_bitmap_clear(struct byre *img, const char *name,
+                               struct byre_error *err);
+/* Notes writes from now on, or no more. */
+BYRE_API int byre_bitmap_enable(struct byre *img, const char *name,
+                                struct byre_error *err);
+BYRE_API int byre_bitmap_disable(struct byre *img, const char *name,
+                                 struct byre_error *err);
+/*
+ * Adds what the bitmap `source_name` of `source` (which may be `img`) has noted
+ * to `name`; granularities may differ, the disks' sizes may not.
+ */
+BYRE_API int byre_bitmap_merge(struct byre *img, const char *name,
+                               struct byre *source, const char *source_name,
+                               struct byre_error *err);
+/* Writes all bitmaps out now; they stay in use, for a crash to tell. */
+BYRE_API int byre_bitmap_store(struct byre *img, struct byre_error *err);
+
+/*
+ * Whether the bitmap has noted a write at `offset`, and for how long the answer
+ * holds (at most `length` bytes, at least 1).  An image open for reading, too.
+ */
+BYRE_API int byre_bitmap_extent(struct byre *img, const char *name,
+                                uint64_t offset, uint64_t length,
+                                uint32_t *ret_dirty, uint64_t *ret_length,
+                                struct byre_error *err);
+/* The bytes of the disk that the bitmap has noted. */
+BYRE_API int byre_bitmap_dirty_bytes(struct byre *img, const char *name,
+                                     uint64_t *ret_bytes,
+                                     struct byre_error *err);
+
+/* ---- Keys of LUKS images ---- */
+
+/* Do it even if a passphrase is lost by it: an occupied slot, the last one. */
+#define BYRE_KEY_FORCE    (UINT32_C(1) << 0)
+#define BYRE_KEY_ANY_SLOT UINT32_MAX
+
+/*
+ * These are durable when they return, and hold off data calls meanwhile.  A
+ * crash leaves each slot as it was, as it is to be, or free; when a slot in use
+ * is replaced, a copy of it stays in a free one until the new one is there.
+ *
+ * Adds a passphrase to an image that was opened with one, for writing, into
+ * `slot` (0 ... 7) or, with BYRE_KEY_ANY_SLOT, the first free one.
+ * `iter_time_msec` is what trying it shall take; 0: 2000.
+ */
+BYRE_API int byre_key_add(struct byre *img, uint32_t slot,
+                          const void *passphrase, size_t passphrase_bytes,
+                          uint64_t iter_time_msec, uint32_t flags,
+                          struct byre_error *err);
+
+/* Makes a slot free and its key unreadable. */
+BYRE_API int byre_key_erase(struct byre *img, uint32_t slot, uint32_t flags,
+                            struct byre_error *err);
+
+/* The same for every slot that the passphrase opens. */
+BYRE_API int byre_key_erase_passphrase(struct byre *img, const void *passphrase,
+                                       size_t passphrase_bytes, uint32_t flags,
+                                       struct byre_error *err);
+
 /* ---- Jobs: long work ---- */
 
 struct byre_job;
@@ -670,6 +887,10 @@ BYRE_API void byre_job_free(struct byre_job *job);
 #define BYRE_CONVERT_DIRECT (UINT32_C(1) << 4)
 /* Compress the clusters of a QCOW target. */
 #define BYRE_CONVERT_COMPRESS (UINT32_C(1) << 5)
+/* Copy the bitmaps of the source, the only one, to a QCOW2 target. */
+#define BYRE_CONVERT_BITMAPS (UINT32_C(1) << 6)
+/* ... but those that are inconsistent, instead of refusing them. */
+#define BYRE_CONVERT_SKIP_BROKEN_BITMAPS (UINT32_C(1) << 7)
 
 /* sparse_bytes: write every byte, leave no holes. */
 #define BYRE_SPARSE_NONE UINT64_MAX
@@ -693,6 +914,12 @@ struct byre_convert_options {
      * policy.  What this and `create` point to must live as long as the job.
      */
     const struct byre_open_options *target_open;
+    /*
+     * Copy only what this bitmap of the source, the only one, has noted: the
+     * target is an overlay with the changes since the bitmap began.  `create`
+     * names what it stands on.  NULL: copy all.
+     */
+    const char *bitmap;
 };
 
 #define BYRE_CONVERT_OPTIONS_INIT BYRE_SIZED(struct byre_convert_options)
@@ -750,6 +977,222 @@ BYRE_API int byre_compare(struct byre *first, struct byre *second,
 /* What a compare job that ran has found; BYRE_E_STATE for any other job. */
 BYRE_API int byre_compare_get_result(const struct byre_job *job,
                                      struct byre_compare_result *ret_result,
+                                     struct byre_error *err);
+
+/* ---- Jobs that look ---- */
+
+/* What byre_check() has found. */
+enum {
+    BYRE_FINDING_CORRUPTION, /* data may be, or may become, wrong */
+    BYRE_FINDING_LEAK,       /* space that nothing refers to */
+    BYRE_FINDING_ERROR       /* a part that could not be looked at */
+};
+
+struct byre_finding {
+    size_t size;
+    uint32_t kind;         /* BYRE_FINDING_* */
+    uint32_t repaired;     /* 0 or 1 */
+    const char *object;    /* "L2 table", "refcount block", "bitmap" ... */
+    uint64_t host_offset;  /* in the image file; BYRE_NO_OFFSET: none */
+    uint64_t guest_offset; /* on the disk; BYRE_NO_OFFSET: none, or many */
+    const char *text;      /* one line that says it all */
+};
+
+/* Correct refcounts that are too high; with BYRE_CHECK_REPAIR_ALL, all that can
+   be corrected without losing data. */
+#define BYRE_CHECK_REPAIR_LEAKS (UINT32_C(1) << 0)
+#define BYRE_CHECK_REPAIR_ALL   (UINT32_C(1) << 1)
+
+struct byre_check_options {
+    size_t size;
+    uint32_t flags;        /* BYRE_CHECK_* */
+    uint64_t memory_bytes; /* that checking may take; 0: 192 MiB */
+    /* Called for each finding as it is found, from the thread that runs the
+       job; what it is given lives until it returns.  NULL: only counted. */
+    void (*found)(void *user, const struct byre_finding *finding);
+    void *user;
+};
+
+#define BYRE_CHECK_OPTIONS_INIT BYRE_SIZED(struct byre_check_options)
+
+/* After a repair the counts are those of a second look, but for the fixed. */
+struct byre_check_result {
+    size_t size;
+    uint64_t check_errors; /* what could not be looked at */
+    uint64_t corruptions;
+    uint64_t leaks;
+    uint64_t corruptions_fixed;
+    uint64_t leaks_fixed;
+    uint64_t image_end_offset;   /* where the last cluster in use ends */
+    uint64_t total_clusters;     /* of the disk */
+    uint64_t allocated_clusters; /* of these, in the image itself */
+    uint64_t fragmented_clusters;
+    uint64_t compressed_clusters;
+};
+
+#define BYRE_CHECK_RESULT_INIT BYRE_SIZED(struct byre_check_result)
+
+/*
+ * Prepares to check an image of the QCOW family that was opened with
+ * BYRE_OPEN_CHECK, and to repair it if it is open for writing and the flags ask
+ * for it.  Findings are a result, not an error; the job fails where the check
+ * did not come to its end.  A repair never gives up data that can be read, and
+ * one that fails leaves the image marked as it was.
+ */
+BYRE_API int byre_check(struct byre *img, const struct byre_check_options *opts,
+                        struct byre_job **ret_job, struct byre_error *err);
+BYRE_API int byre_check_get_result(const struct byre_job *job,
+                                   struct byre_check_result *ret_result,
+                                   struct byre_error *err);
+
+#define BYRE_MAX_DIGEST_BYTES 64
+
+struct byre_checksum_options {
+    size_t size;
+    const char *algorithm; /* "sha256" (NULL too), "sha512", "sha1", ... */
+    uint32_t workers;      /* threads; 0: one a processor */
+};
+
+#define BYRE_CHECKSUM_OPTIONS_INIT BYRE_SIZED(struct byre_checksum_options)
+
+/*
+ * Prepares to compute the checksum of a disk's content: the same whatever the
+ * format, layout and chain behind it (docs/checksum.md has the algorithm).
+ */
+BYRE_API int byre_checksum(struct byre *img,
+                           const struct byre_checksum_options *opts,
+                           struct byre_job **ret_job, struct byre_error *err);
+/* The digest of a job that ran; `ret_digest` has BYRE_MAX_DIGEST_BYTES. */
+BYRE_API int byre_checksum_get_result(const struct byre_job *job,
+                                      uint8_t *ret_digest, size_t *ret_bytes,
+                                      struct byre_error *err);
+
+struct byre_measure_result {
+    size_t size;
+    uint64_t required_bytes;
+    uint64_t fully_allocated_bytes;
+    uint64_t bitmaps_bytes; /* BYRE_NO_OFFSET: the target cannot have any */
+};
+
+#define BYRE_MEASURE_RESULT_INIT BYRE_SIZED(struct byre_measure_result)
+
+/*
+ * How large an image file would be that byre_convert() makes of `source` as
+ * `target` says; of an empty disk of target->virtual_size_bytes where `source`
+ * is NULL.  Exact for what is known before compressing.
+ */
+BYRE_API int byre_measure(struct byre *source,
+                          const struct byre_create_options *target,
+                          struct byre_measure_result *ret_result,
+                          struct byre_error *err);
+
+/* ---- Jobs that change an image in place ---- */
+
+/* Leave the image as it is instead of emptying it. */
+#define BYRE_COMMIT_KEEP (UINT32_C(1) << 0)
+
+struct byre_commit_options {
+    size_t size;
+    uint32_t flags; /* BYRE_COMMIT_* */
+    uint32_t workers;
+    struct byre *base; /* of the image's chain; NULL: what it stands on.  One
+                          further down implies BYRE_COMMIT_KEEP */
+    uint64_t rate_bytes_per_second; /* 0: no limit */
+};
+
+#define BYRE_COMMIT_OPTIONS_INIT BYRE_SIZED(struct byre_commit_options)
+
+/*
+ * Prepares to write what the image and those between it and the base hold into
+ * the base, which is opened for writing meanwhile and grows to the size of the
+ * disk if it is smaller; then the image is emptied.  The disk reads the same at
+ * every moment; a run that was interrupted can be repeated.  Others may read
+ * the disk meanwhile, but not write it.
+ */
+BYRE_API int byre_commit(struct byre *img,
+                         const struct byre_commit_options *opts,
+                         struct byre_job **ret_job, struct byre_error *err);
+
+/* Change the recorded name only; the content is the caller's business. */
+#define BYRE_REBASE_UNSAFE (UINT32_C(1) << 0)
+/* What is copied into the image is compressed where it can be. */
+#define BYRE_REBASE_COMPRESS (UINT32_C(1) << 1)
+
+struct byre_rebase_options {
+    size_t size;
+    uint32_t flags; /* BYRE_REBASE_* */
+    uint32_t workers;
+    const char *backing_name;   /* as it shall be stored; NULL: none */
+    const char *backing_format; /* required with it */
+    const struct byre_open_options *backing_open; /* or NULL */
+};
+
+#define BYRE_REBASE_OPTIONS_INIT BYRE_SIZED(struct byre_rebase_options)
+
+/*
+ * Prepares to put the image, which is open for writing, on another backing
+ * file: what the old one has and the new one has not is copied into the image
+ * first, so the disk reads the same at every moment.  A run that was
+ * interrupted can be repeated.  Others may read the disk meanwhile, but not
+ * write it.  `backing_open->backing` is as in byre_set_backing().
+ */
+BYRE_API int byre_rebase(struct byre *img,
+                         const struct byre_rebase_options *opts,
+                         struct byre_job **ret_job, struct byre_error *err);
+
+/* Which members of byre_amend_options are to be taken. */
+#define BYRE_AMEND_VERSION        (UINT32_C(1) << 0)
+#define BYRE_AMEND_REFCOUNT_BITS  (UINT32_C(1) << 1)
+#define BYRE_AMEND_LAZY_REFCOUNTS (UINT32_C(1) << 2)
+#define BYRE_AMEND_DATA_FILE      (UINT32_C(1) << 3)
+#define BYRE_AMEND_DATA_FILE_RAW  (UINT32_C(1) << 4)
+#define BYRE_AMEND_SIZE           (UINT32_C(1) << 5)
+
+struct byre_amend_options {
+    size_t size;
+    uint32_t which;   /* BYRE_AMEND_* */
+    uint32_t version; /* 2 or 3 */
+    uint32_t refcount_bits;
+    uint32_t lazy_refcounts; /* 0 or 1 */
+    uint32_t data_file_raw;  /* 0 or 1; it can only be given up */
+    const char *data_file;   /* the name to store; NULL or empty: none */
+    uint64_t size_bytes; /* of the disk; a smaller one loses what is behind */
+};
+
+#define BYRE_AMEND_OPTIONS_INIT BYRE_SIZED(struct byre_amend_options)
+
+/*
+ * Prepares to change what a QCOW2 image is, in an order in which each step
+ * leaves a whole image: the newer version, refcounts, data file, lazy
+ * refcounts, size, the older version.  What cannot be is refused before
+ * anything is touched; so is version 2 for an image with bitmaps, which are to
+ * be removed first.  Waits for data calls to end, and holds off new ones.
+ * Durable when the job ends.  What byre_get_info() told of a data file is
+ * void if its name changes.
+ */
+BYRE_API int byre_amend(struct byre *img, const struct byre_amend_options *opts,
+                        struct byre_job **ret_job, struct byre_error *err);
+
+struct byre_compact_result {
+    size_t size;
+    uint64_t before_bytes; /* the file's length */
+    uint64_t after_bytes;
+    uint64_t freed_clusters; /* zero or leaked ones given back */
+    uint64_t moved_clusters;
+};
+
+#define BYRE_COMPACT_RESULT_INIT BYRE_SIZED(struct byre_compact_result)
+
+/*
+ * Prepares to make the file of a QCOW2 image, which is open for writing, as
+ * small as it can be in place: leaked clusters and those that hold zeroes are
+ * given back, the others moved to the front, in the order of the disk as far as
+ * the space allows, and the file is cut.  A crash leaves leaks at worst.
+ */
+BYRE_API int byre_compact(struct byre *img, struct byre_job **ret_job,
+                          struct byre_error *err);
+BYRE_API int byre_compact_get_result(const struct byre_job *job,
+                                     struct byre_compact_result *ret_result,
                                      struct byre_error *err);
 
 #ifdef __cplusplus

@@ -40,6 +40,10 @@ compile() {
 }
 
 tool=$prefix/bin/byre
+if [ -e "$tool" ]; then
+    find_one qemu-img >/dev/null # completion under the other name
+    bash -n "$prefix/share/bash-completion/completions/byre"
+fi
 if grep -q '^#define BYRE_HAVE_JSON 1' "$build/config.h"; then
     "$tool" --version | grep -qF "$(pkg-config --modversion byre)"
 fi

@@ -11,6 +11,7 @@
 #include "command.h"
 #include "image.h"
 #include "io_cache.h"
+#include "json_out.h"
 #include "size.h"
 
 #define DEFAULT_COUNT       75000
@@ -23,6 +24,7 @@ struct bench_request {
     struct image_options image;
     struct io_cache cache;
     struct bench_plan plan;
+    bool json;
 };
 
 /* clang-format off */
@@ -45,6 +47,7 @@ static const struct option_spec bench_options[] = {
       "writethrough or unsafe" },
     { 'i', "aio", "MODE", "threads, native or io_uring; has no effect" },
     { 'n', "native", NULL, "taken as in qemu-img; has no effect" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default) or json" },
     { 'q', "quiet", NULL, "taken as in qemu-img; has no effect" },
     IMAGE_OPTION_SPECS,
     { 0, NULL, NULL, NULL },
@@ -142,6 +145,8 @@ static bool take_argument(const struct tool *tool, int id, const char *argument,
         return take_cache(tool, argument, request);
     case 'i':
         return take_aio(tool, argument);
+    case OPTION_OUTPUT:
+        return output_is_json(tool, argument, &request->json);
     default:
         return true; /* -n, -q: nothing to do */
     }
@@ -216,19 +221,38 @@ static void print_plan(const struct bench_plan *plan)
     fflush(stdout);
 }
 
+static void print_json(const struct bench_plan *plan, double seconds)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "write", json_boolean(plan->write));
+    json_object_set_new(object, "requests",
+                        json_integer((json_int_t)plan->count));
+    json_object_set_new(object, "buffer-size",
+                        json_integer((json_int_t)plan->buffer_size));
+    json_object_set_new(object, "depth", json_integer((json_int_t)plan->depth));
+    json_object_set_new(object, "seconds", json_real(seconds));
+    json_out(stdout, object);
+    json_decref(object);
+}
+
 /* Returns false after a message. */
 static bool bench_image(const struct tool *tool, const struct bench_plan *plan,
-                        struct byre *img)
+                        bool json, struct byre *img)
 {
     struct byre_error err;
     double seconds;
 
-    print_plan(plan);
+    if (!json)
+        print_plan(plan);
     if (bench_run(plan, img, &seconds, &err) < 0) {
         report(tool, "Failed request: %s", err.message);
         return false;
     }
-    printf("Run completed in %.3f seconds.\n", seconds);
+    if (json)
+        print_json(plan, seconds);
+    else
+        printf("Run completed in %.3f seconds.\n", seconds);
     return true;
 }
 
@@ -245,7 +269,7 @@ static bool run_on(const struct tool *tool, const struct bench_request *request,
 
     if (img == NULL)
         return false;
-    good = bench_image(tool, &request->plan, img);
+    good = bench_image(tool, &request->plan, request->json, img);
     if (byre_close(img, &err) >= 0)
         return good;
     report(tool, "Could not close '%s': %s", name, err.message);

@@ -18,15 +18,23 @@ struct verb {
     int (*run)(const struct tool *tool, int argc, char **argv);
 };
 
+extern const struct verb amend_verb;
 extern const struct verb bench_verb;
+extern const struct verb bitmap_verb;
+extern const struct verb check_verb;
+extern const struct verb checksum_verb;
+extern const struct verb commit_verb;
+extern const struct verb compare_verb;
+extern const struct verb convert_verb;
+extern const struct verb create_verb;
+extern const struct verb dd_verb;
 extern const struct verb info_verb;
 extern const struct verb io_verb;
 extern const struct verb map_verb;
-extern const struct verb convert_verb;
-extern const struct verb compare_verb;
-extern const struct verb create_verb;
-extern const struct verb dd_verb;
+extern const struct verb measure_verb;
+extern const struct verb rebase_verb;
 extern const struct verb resize_verb;
+extern const struct verb snapshot_verb;
 
 /* What --version prints. */
 void print_version(const struct tool *tool);

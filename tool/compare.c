@@ -7,6 +7,7 @@
 
 #include "command.h"
 #include "image.h"
+#include "json_out.h"
 #include "progress.h"
 
 /* What the exit statuses say; callers tell them apart. */
@@ -29,6 +30,7 @@ struct compare_request {
 static const struct option_spec compare_options[] = {
     { 'f', "a-format", "FMT", "format of the first image; else it is probed" },
     { 'F', "b-format", "FMT", "format of the second image; else it is probed" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default) or json" },
     { 's', "strict", NULL, "sizes and allocation must agree too" },
     { 'T', "cache", "CACHE", "cache mode of the images: none, writeback, ..." },
     JOB_OPTION_SPECS,
@@ -50,6 +52,10 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         break;
     case 's':
         request->strict = true;
+        break;
+    case OPTION_OUTPUT:
+        if (!output_is_json(tool, argument, &request->job.json))
+            return EXIT_FAILURE;
         break;
     case 'T':
         if (!source_cache_take(tool, argument))
@@ -112,9 +118,43 @@ static bool sizes_differ(struct byre *first, struct byre *second,
     return a.virtual_size_bytes != b.virtual_size_bytes;
 }
 
-static int print_result(const struct tool *tool, struct byre *first,
-                        struct byre *second, const struct byre_job *job,
-                        bool quiet)
+static void print_json(const struct job_options *options, struct byre *first,
+                       struct byre *second,
+                       const struct byre_compare_result *result)
+{
+    static const char *const outcomes[] = {
+        [BYRE_COMPARE_EQUAL] = "identical",
+        [BYRE_COMPARE_CONTENT] = "content",
+        [BYRE_COMPARE_STATUS] = "status",
+        [BYRE_COMPARE_SIZE] = "size",
+    };
+    struct byre *const images[] = { first, second };
+    json_t *object = json_object();
+    json_t *sizes = json_array();
+
+    json_object_set_new(object, "identical",
+                        json_boolean(result->outcome == BYRE_COMPARE_EQUAL));
+    json_object_set_new(object, "outcome",
+                        json_string(outcomes[result->outcome]));
+    if (result->outcome == BYRE_COMPARE_CONTENT ||
+        result->outcome == BYRE_COMPARE_STATUS)
+        json_object_set_new(object, "offset",
+                            json_integer((json_int_t)result->offset));
+    for (size_t i = 0; i < 2; i++) {
+        struct byre_info info = BYRE_INFO_INIT;
+
+        if (byre_get_info(images[i], &info, NULL) < 0)
+            continue;
+        json_array_append_new(
+            sizes, json_integer((json_int_t)info.virtual_size_bytes));
+    }
+    json_object_set_new(object, "virtual-sizes", sizes);
+    json_out_result(stdout, options, object);
+}
+
+static int print_result(const struct tool *tool,
+                        const struct job_options *options, struct byre *first,
+                        struct byre *second, const struct byre_job *job)
 {
     struct byre_compare_result result = BYRE_COMPARE_RESULT_INIT;
     struct byre_error err;
@@ -125,7 +165,9 @@ static int print_result(const struct tool *tool, struct byre *first,
         report(tool, "%s", err.message);
         return STATUS_READ;
     }
-    if (quiet)
+    if (options->json)
+        print_json(options, first, second, &result);
+    if (options->quiet || options->json)
         return result.outcome == BYRE_COMPARE_EQUAL ? STATUS_IDENTICAL
                                                     : STATUS_DIFFERENT;
     /* Said once the common part has proved equal. */
@@ -156,7 +198,7 @@ static int compare(const struct tool *tool,
                    const struct compare_request *request, struct byre *first,
                    struct byre *second)
 {
-    FILE *stream = request->job.progress && !request->job.quiet ? stdout : NULL;
+    FILE *stream = progress_stream(&request->job);
     struct byre_job *job = NULL;
     struct byre_error err;
     int status = STATUS_READ;
@@ -166,11 +208,11 @@ static int compare(const struct tool *tool,
         report(tool, "%s", err.message);
         return status;
     }
-    if (progress_run(job, stream, &err) < 0)
+    if (progress_show(job, &request->job, stream, &err) < 0)
         status = failed_status(tool, job, &err);
     else
-        status = print_result(tool, first, second, job, request->job.quiet);
-    progress_end(stream);
+        status = print_result(tool, &request->job, first, second, job);
+    progress_finish(&request->job, stream);
     byre_job_free(job);
     return status;
 }
@@ -211,8 +253,8 @@ static int run(const struct tool *tool, int argc, char **argv)
 
 const struct verb compare_verb = {
     .name = "compare",
-    .synopsis = "[-f FMT] [-F FMT] [--image-opts] [-s] [-T CACHE] [-p] [-q] "
-                "[-U] FILE1 FILE2",
+    .synopsis = "[-f FMT] [-F FMT] [--image-opts] [-s] [-T CACHE] "
+                "[--output=human|json] [-p] [-q] [-U] FILE1 FILE2",
     .purpose = "Tell whether two disks hold the same bytes.",
     .options = compare_options,
     .run = run,

@@ -5,19 +5,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "command.h"
 #include "convert.h"
-#include "keyval.h"
+#include "json_out.h"
 #include "progress.h"
 #include "size.h"
+#include "snapshot_choice.h"
+#include "workers.h"
 
 #define MAX_WORKERS      16
 #define MAX_SPARSE_BYTES ((uint64_t)16 << 20)
 #define SECTOR_SIZE      512
 
 enum {
-    OPTION_BITMAPS = OPTION_OTHER,
+    OPTION_BITMAP = OPTION_OTHER,
+    OPTION_BITMAPS,
     OPTION_SKIP_BROKEN_BITMAPS,
     OPTION_SALVAGE,
     OPTION_TARGET_IMAGE_OPTS,
@@ -44,10 +48,11 @@ static const struct option_spec convert_specs[] = {
       "the existing target reads as zeroes already" },
     { OPTION_TARGET_IMAGE_OPTS, "target-image-opts", NULL,
       "the target is a list of options: driver=raw,file.filename=NAME" },
-    { OPTION_BITMAPS, "bitmaps", NULL, "copy bitmaps too; only sources without "
-      "any are taken" },
+    { OPTION_BITMAPS, "bitmaps", NULL, "copy bitmaps too" },
     { OPTION_SKIP_BROKEN_BITMAPS, "skip-broken-bitmaps", NULL,
       "with --bitmaps: leave out those in use" },
+    { OPTION_BITMAP, "bitmap", "NAME", "copy only what this bitmap has noted; "
+      "the rest is in the backing file of the target" },
     { 'S', "sparse-size", "SIZE", "runs of so many zero bytes become holes "
       "(4k); 0: no holes" },
     { 'm', "parallel", "N", "copy with so many threads, 1 to 16" },
@@ -58,6 +63,8 @@ static const struct option_spec convert_specs[] = {
     { 't', "target-cache", "CACHE", "none, directsync, writeback, "
       "writethrough or unsafe" },
     { 'T', "source-cache", "CACHE", "cache mode of the sources; has no effect" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default), or json for a "
+      "summary" },
     { OPTION_SALVAGE, "salvage", NULL, "what cannot be read becomes zeroes" },
     JOB_OPTION_SPECS,
     IMAGE_OPTION_SPECS,
@@ -86,22 +93,6 @@ static bool take_sparse_size(struct convert_request *request,
     return true;
 }
 
-static bool take_workers(struct convert_request *request,
-                         const struct tool *tool, const char *argument)
-{
-    char *end;
-    const long workers = strtol(argument, &end, 10);
-
-    if (end == argument || *end != '\0' || workers < 1 ||
-        workers > MAX_WORKERS) {
-        report(tool, "Invalid number of threads '%s': it must be 1 to %d",
-               argument, MAX_WORKERS);
-        return false;
-    }
-    request->job.workers = (uint32_t)workers;
-    return true;
-}
-
 static bool take_target_cache(struct convert_request *request,
                               const struct tool *tool, const char *argument)
 {
@@ -119,41 +110,6 @@ static bool take_target_cache(struct convert_request *request,
     return true;
 }
 
-/* "snapshot.id=ID,snapshot.name=NAME", or what may be either. */
-static bool take_snapshot(struct convert_request *request,
-                          const struct tool *tool, const char *argument)
-{
-    char message[KEYVAL_MESSAGE_SIZE];
-    const char *key;
-    json_t *value;
-
-    request->snapshot = (struct snapshot_choice){ .any = argument };
-    if (strncmp(argument, "snapshot.", strlen("snapshot.")) != 0)
-        return true;
-
-    json_decref(request->snapshot_keys);
-    request->snapshot_keys = keyval_parse(argument, NULL, message);
-    if (request->snapshot_keys == NULL) {
-        report(tool, "Could not parse the snapshot '%s': %s", argument,
-               message);
-        return false;
-    }
-    request->snapshot.any = NULL;
-    json_object_foreach(request->snapshot_keys, key, value)
-    {
-        if (strcmp(key, "snapshot.id") == 0) {
-            request->snapshot.id = json_string_value(value);
-        } else if (strcmp(key, "snapshot.name") == 0) {
-            request->snapshot.name = json_string_value(value);
-        } else {
-            report(tool, "Invalid parameter '%s' of the snapshot '%s'", key,
-                   argument);
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Options whose argument may be wrong. */
 static bool take_checked(struct convert_request *request,
                          const struct tool *tool, int id, const char *argument)
@@ -161,12 +117,15 @@ static bool take_checked(struct convert_request *request,
     switch (id) {
     case 'o':
         return create_list_take(&request->target_list, tool, argument);
+    case OPTION_OUTPUT:
+        return output_is_json(tool, argument, &request->output.json);
     case 'l':
-        return take_snapshot(request, tool, argument);
+        return snapshot_choice_take(tool, argument, &request->snapshot,
+                                    &request->snapshot_keys);
     case 'S':
         return take_sparse_size(request, tool, argument);
     case 'm':
-        return take_workers(request, tool, argument);
+        return workers_take(tool, argument, MAX_WORKERS, &request->job.workers);
     case 'r':
         return size_option(tool, "rate limit", argument,
                            &request->job.rate_bytes_per_second);
@@ -217,9 +176,14 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         break;
     case OPTION_BITMAPS:
         request->bitmaps = true;
+        request->job.flags |= BYRE_CONVERT_BITMAPS;
         break;
     case OPTION_SKIP_BROKEN_BITMAPS:
         request->skip_broken_bitmaps = true;
+        request->job.flags |= BYRE_CONVERT_SKIP_BROKEN_BITMAPS;
+        break;
+    case OPTION_BITMAP:
+        request->job.bitmap = argument;
         break;
     case OPTION_TARGET_IMAGE_OPTS:
         request->target_image_opts = true;
@@ -320,46 +284,6 @@ static int parse(const struct tool *tool, int argc, char **argv,
 
 /* ---- Sources ---- */
 
-/*
- * Whether the snapshot that was opened by its id has the name that was given
- * too.  Returns false after a message.
- */
-static bool snapshot_is_named(const struct tool *tool, struct byre *img,
-                              const struct snapshot_choice *snapshot)
-{
-    const struct byre_snapshot *list = NULL;
-    size_t count = 0;
-
-    if (snapshot->id == NULL || snapshot->name == NULL)
-        return true;
-    if (byre_snapshot_list(img, &list, &count, NULL) < 0)
-        count = 0;
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(list[i].id, snapshot->id) == 0 &&
-            strcmp(list[i].name, snapshot->name) == 0)
-            return true;
-    report(tool, "No snapshot has both the id '%s' and the name '%s'",
-           snapshot->id, snapshot->name);
-    return false;
-}
-
-static struct byre *open_source(const struct tool *tool,
-                                const struct convert_request *request,
-                                const char *text)
-{
-    struct snapshot_choice snapshot = request->snapshot;
-    struct byre *img;
-
-    if (snapshot.id != NULL)
-        snapshot.name = NULL; /* the library takes one way at a time */
-    img = image_open_disk(tool, &request->image, text, request->image.format,
-                          &snapshot);
-    if (img == NULL || snapshot_is_named(tool, img, &request->snapshot))
-        return img;
-    byre_close(img, NULL);
-    return NULL;
-}
-
 static void close_sources(struct byre **sources, size_t count)
 {
     for (size_t i = 0; sources != NULL && i < count; i++)
@@ -380,7 +304,9 @@ static struct byre **open_sources(const struct tool *tool,
         return NULL;
     }
     while (opened < count) {
-        sources[opened] = open_source(tool, request, names[opened]);
+        sources[opened] =
+            image_open_snapshot(tool, &request->image, names[opened],
+                                request->image.format, &request->snapshot);
         if (sources[opened] == NULL)
             break;
         opened++;
@@ -391,37 +317,21 @@ static struct byre **open_sources(const struct tool *tool,
     return NULL;
 }
 
-/*
- * Whether there is no bitmap to be copied with --bitmaps.  Returns false after
- * a message.
- */
-static bool bitmaps_may_stay(const struct tool *tool,
-                             const struct convert_request *request,
-                             struct byre *source)
+/* The library leaves them out; who asked for it is told. */
+static void warn_of_broken_bitmaps(const struct tool *tool,
+                                   const struct convert_request *request,
+                                   struct byre *source)
 {
     const struct byre_bitmap *list = NULL;
     size_t count = 0;
-    struct byre_error err;
 
-    if (!request->bitmaps)
-        return true;
-    if (byre_bitmap_list(source, &list, &count, &err) < 0) {
-        report(tool, "%s", err.message);
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if ((list[i].flags & BYRE_BITMAP_IN_USE) == 0 ||
-            !request->skip_broken_bitmaps) {
-            report(tool,
-                   "Cannot copy the bitmap '%s': this version copies none; "
-                   "without --bitmaps the disk is converted alone",
+    if (!request->skip_broken_bitmaps ||
+        byre_bitmap_list(source, &list, &count, NULL) < 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if ((list[i].flags & BYRE_BITMAP_IN_USE) != 0)
+            report(tool, "warning: Skipping inconsistent bitmap '%s'",
                    list[i].name);
-            return false;
-        }
-        report(tool, "warning: Skipping inconsistent bitmap '%s'",
-               list[i].name);
-    }
-    return true;
 }
 
 /* ---- The copy ---- */
@@ -429,6 +339,8 @@ static bool bitmaps_may_stay(const struct tool *tool,
 /* A range that was given up, until its neighbour is known to be read. */
 struct salvage {
     const struct tool *tool;
+    bool quiet;
+    json_t *list; /* of all of them, for the summary */
     uint64_t offset;
     uint64_t length;
     char why[BYRE_ERROR_MESSAGE_SIZE];
@@ -436,7 +348,18 @@ struct salvage {
 
 static void tell_salvaged(struct salvage *salvage)
 {
-    if (salvage->length > 0)
+    json_t *entry;
+
+    if (salvage->length == 0)
+        return;
+    entry = json_object();
+    json_object_set_new(entry, "offset",
+                        json_integer((json_int_t)salvage->offset));
+    json_object_set_new(entry, "length",
+                        json_integer((json_int_t)salvage->length));
+    json_object_set_new(entry, "reason", json_out_string(salvage->why));
+    json_array_append_new(salvage->list, entry);
+    if (!salvage->quiet)
         report(salvage->tool,
                "warning: zeroes instead of %" PRIu64 " bytes at offset %" PRIu64
                " that could not be read: %s",
@@ -460,30 +383,59 @@ static void note_salvaged(void *user, uint64_t offset, uint64_t length,
     snprintf(salvage->why, sizeof(salvage->why), "%s", why->message);
 }
 
+static void set_number(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+/* What came of it, for programs. */
+static void print_summary(const struct convert_request *request,
+                          const char *target, const struct byre_job *job,
+                          json_t *salvaged, FILE *stream)
+{
+    json_t *object = json_object();
+    uint64_t done, total;
+    struct stat file;
+
+    byre_job_progress(job, &done, &total);
+    json_object_set_new(object, "filename", json_out_string(target));
+    json_object_set_new(object, "format",
+                        json_string(request->job.create->format));
+    set_number(object, "virtual-size", total);
+    if (stat(target, &file) == 0 && S_ISREG(file.st_mode)) {
+        set_number(object, "file-length", (uint64_t)file.st_size);
+        set_number(object, "actual-size", (uint64_t)file.st_blocks * 512);
+    }
+    json_object_set(object, "salvaged", salvaged);
+    json_out_result(stream, &request->output, object);
+}
+
 static int copy(const struct tool *tool, struct convert_request *request,
                 struct byre *const *sources, size_t count, const char *target)
 {
+    FILE *output = target_is_stdout(target) ? stderr : stdout;
+    FILE *stream = progress_stream(&request->output) != NULL ? output : NULL;
     struct byre_job *job = NULL;
     struct byre_error err;
-    struct salvage salvage = { .tool = tool };
-    FILE *stream = NULL;
+    struct salvage salvage = { .tool = tool,
+                               .quiet = request->output.quiet,
+                               .list = json_array() };
     int r;
 
-    if (request->output.progress && !request->output.quiet)
-        stream = target_is_stdout(target) ? stderr : stdout;
-    if (!request->output.quiet)
-        request->job.salvaged = note_salvaged;
+    request->job.salvaged = note_salvaged;
     request->job.user = &salvage;
-
     r = byre_convert(sources, count, target, &request->job, &job, &err);
     if (r >= 0) {
-        r = progress_run(job, stream, &err);
-        progress_end(stream);
+        r = progress_show(job, &request->output, stream, &err);
+        progress_finish(&request->output, stream);
         tell_salvaged(&salvage);
     }
     if (r < 0)
         report(tool, "%s", err.message);
+    else if (request->output.json && !request->output.quiet)
+        print_summary(request, target, job, salvage.list, output);
     byre_job_free(job);
+    json_decref(salvage.list);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -498,8 +450,10 @@ static int convert(const struct tool *tool, struct convert_request *request,
     if (convert_target_prepare(tool, request, names[source_count], source_count,
                                &target))
         sources = open_sources(tool, request, names, source_count);
-    if (sources != NULL && bitmaps_may_stay(tool, request, sources[0]))
+    if (sources != NULL) {
+        warn_of_broken_bitmaps(tool, request, sources[0]);
         status = copy(tool, request, sources, source_count, target.target.name);
+    }
     close_sources(sources, source_count);
     convert_target_done(&target);
     return status;
@@ -529,7 +483,8 @@ const struct verb convert_verb = {
     .name = "convert",
     .synopsis = "[-f FMT | --image-opts] [-O FMT] [-o LIST] [-c] "
                 "[-b FILE -F FMT] [-l SNAPSHOT] [-n] [-S SIZE] [-m N] "
-                "[-t CACHE] [-T CACHE] [-p] [-q] [-U] FILE... TARGET",
+                "[-t CACHE] [-T CACHE] [--output=human|json] [-p] [-q] [-U] "
+                "FILE... TARGET",
     .purpose = "Copy the disks of images, one behind the other, into a new "
                "image, a device or a pipe.",
     .options = convert_specs,

@@ -9,6 +9,7 @@
 #include "command.h"
 #include "create_backing.h"
 #include "create_options.h"
+#include "json_out.h"
 #include "size.h"
 #include "target.h"
 #include "unfinished.h"
@@ -22,6 +23,7 @@ struct create_request {
     uint64_t size_bytes; /* BYRE_NO_OFFSET: not given as an operand */
     bool backing_unchecked;
     bool quiet;
+    bool json;
 };
 
 /* clang-format off */
@@ -34,6 +36,7 @@ static const struct option_spec create_specs[] = {
     { 'F', NULL, "FMT", NULL },
     { 'u', "backing-unsafe", NULL, "do not look at the backing file, which "
       "need not exist" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default) or json" },
     { 'q', "quiet", NULL, "print nothing but errors" },
     SECRET_OPTION_SPECS,
     HELP_OPTION_SPEC,
@@ -63,6 +66,10 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         break;
     case 'q':
         request->quiet = true;
+        break;
+    case OPTION_OUTPUT:
+        if (!output_is_json(tool, argument, &request->json))
+            return EXIT_FAILURE;
         break;
     }
     return PARSE_ON;
@@ -174,6 +181,19 @@ static void print_formatting(const struct create_request *request,
     fflush(stdout); /* making it may take long */
 }
 
+static void print_json(const struct create_request *request,
+                       const struct create_values *values, uint64_t size)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "filename", json_out_string(request->name));
+    json_object_set_new(object, "format", json_out_string(values->format));
+    json_object_set_new(object, "virtual-size", json_integer((json_int_t)size));
+    json_object_set_new(object, "options", create_values_json(values));
+    json_out(stdout, object);
+    json_decref(object);
+}
+
 static int create(const struct tool *tool, struct create_request *request)
 {
     struct byre_create_options options = BYRE_CREATE_OPTIONS_INIT;
@@ -191,7 +211,7 @@ static int create(const struct tool *tool, struct create_request *request)
         report(tool, "%s: %s", request->name, message);
         goto out;
     }
-    if (!request->quiet)
+    if (!request->quiet && !request->json)
         print_formatting(request, &values);
     unfinished_begin(&unfinished, path, options.data_file);
     if (byre_create(path, &options, &err) < 0)
@@ -199,6 +219,8 @@ static int create(const struct tool *tool, struct create_request *request)
     else
         status = EXIT_SUCCESS;
     unfinished_end(&unfinished);
+    if (status == EXIT_SUCCESS && request->json && !request->quiet)
+        print_json(request, &values, options.virtual_size_bytes);
 out:
     create_passphrase_done(&passphrase);
     create_values_done(&values);
@@ -222,7 +244,8 @@ static int run(const struct tool *tool, int argc, char **argv)
 
 const struct verb create_verb = {
     .name = "create",
-    .synopsis = "[-f FMT] [-o LIST] [-b FILE -B FMT] [-u] [-q] FILE [SIZE]",
+    .synopsis = "[-f FMT] [-o LIST] [-b FILE -B FMT] [-u] "
+                "[--output=human|json] [-q] FILE [SIZE]",
     .purpose = "Make a new image, empty or on top of a backing file.",
     .options = create_specs,
     .run = run,

@@ -60,6 +60,12 @@ bool preallocation_parse(const char *text, uint32_t *ret_preallocation)
                      message);
 }
 
+bool version_parse(const char *text, uint32_t *ret_version,
+                   char message[CREATE_MESSAGE_SIZE])
+{
+    return find_word(versions, "compat", text, ret_version, message);
+}
+
 static bool is_on(const struct create_values *values, enum create_key key)
 {
     const char *text = values->texts[key];
@@ -122,8 +128,8 @@ static bool fill_layout(const struct create_values *values,
         return false;
     }
     ret_options->refcount_bits = (uint32_t)refcount_bits;
-    return find_word(versions, "compat", values->texts[CREATE_COMPAT],
-                     &ret_options->version, message) &&
+    return version_parse(values->texts[CREATE_COMPAT], &ret_options->version,
+                         message) &&
            find_word(preallocations, "preallocation",
                      values->texts[CREATE_PREALLOCATION],
                      &ret_options->preallocation, message);

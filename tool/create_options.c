@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_out.h"
 #include "keyval.h"
 #include "size.h"
 
@@ -19,6 +20,7 @@ enum {
     RAW_FILE = 8,
     QCOW_FILE = 16,
     QCOW2_FILE = 32,
+    AMEND = 64, /* a QCOW2 image that is there */
     FILE_ONLY = RAW_FILE | QCOW_FILE | QCOW2_FILE
 };
 
@@ -34,19 +36,21 @@ struct create_option {
 
 /* clang-format off */
 static const struct create_option create_options[CREATE_KEY_COUNT] = {
-    [CREATE_BACKING_FILE] = { "backing_file", TYPE_TEXT, QCOW | QCOW2, NULL,
+    [CREATE_BACKING_FILE] = { "backing_file", TYPE_TEXT, QCOW | QCOW2 | AMEND,
+      NULL,
       "the image that holds what this one does not" },
-    [CREATE_BACKING_FMT] = { "backing_fmt", TYPE_TEXT, QCOW | QCOW2, NULL,
+    [CREATE_BACKING_FMT] = { "backing_fmt", TYPE_TEXT, QCOW | QCOW2 | AMEND,
+      NULL,
       "format of that image: raw, qcow or qcow2" },
     [CREATE_CLUSTER_SIZE] = { "cluster_size", TYPE_SIZE, QCOW2, "65536",
       "unit of allocation: a power of two from 512 to 2M" },
-    [CREATE_COMPAT] = { "compat", TYPE_TEXT, QCOW2, NULL,
+    [CREATE_COMPAT] = { "compat", TYPE_TEXT, QCOW2 | AMEND, NULL,
       "version: v3 (also 1.1) or v2 (also 0.10)" },
     [CREATE_COMPRESSION_TYPE] = { "compression_type", TYPE_TEXT, QCOW2, "zlib",
       "how clusters are compressed: zlib or zstd" },
-    [CREATE_DATA_FILE] = { "data_file", TYPE_TEXT, QCOW2, NULL,
+    [CREATE_DATA_FILE] = { "data_file", TYPE_TEXT, QCOW2 | AMEND, NULL,
       "a file of its own for the bytes of the disk" },
-    [CREATE_DATA_FILE_RAW] = { "data_file_raw", TYPE_SWITCH, QCOW2, NULL,
+    [CREATE_DATA_FILE_RAW] = { "data_file_raw", TYPE_SWITCH, QCOW2 | AMEND, NULL,
       "the data file reads as the disk by itself" },
     [CREATE_CIPHER_ALG] = { "encrypt.cipher-alg", TYPE_TEXT, QCOW2, NULL,
       "LUKS: aes-256, aes-192 or aes-128" },
@@ -56,7 +60,7 @@ static const struct create_option create_options[CREATE_KEY_COUNT] = {
       "encrypt the disk: aes, or (qcow2) luks" },
     [CREATE_HASH_ALG] = { "encrypt.hash-alg", TYPE_TEXT, QCOW2, NULL,
       "LUKS: hash of the passphrase, as sha256" },
-    [CREATE_ITER_TIME] = { "encrypt.iter-time", TYPE_NUMBER, QCOW2, NULL,
+    [CREATE_ITER_TIME] = { "encrypt.iter-time", TYPE_NUMBER, QCOW2 | AMEND, NULL,
       "LUKS: milliseconds that trying a passphrase takes" },
     [CREATE_IVGEN_ALG] = { "encrypt.ivgen-alg", TYPE_TEXT, QCOW2, NULL,
       "LUKS: plain64, plain or essiv" },
@@ -64,6 +68,14 @@ static const struct create_option create_options[CREATE_KEY_COUNT] = {
       NULL, "LUKS: the hash that essiv needs" },
     [CREATE_KEY_SECRET] = { "encrypt.key-secret", TYPE_TEXT, QCOW | QCOW2, NULL,
       "id of the --object that is the passphrase" },
+    [CREATE_KEYSLOT] = { "encrypt.keyslot", TYPE_NUMBER, AMEND, NULL,
+      "LUKS: the key slot that changes, 0 to 7" },
+    [CREATE_NEW_SECRET] = { "encrypt.new-secret", TYPE_TEXT, AMEND, NULL,
+      "LUKS: id of the --object that is the new passphrase" },
+    [CREATE_OLD_SECRET] = { "encrypt.old-secret", TYPE_TEXT, AMEND, NULL,
+      "LUKS: id of the --object whose key slots are erased" },
+    [CREATE_KEY_STATE] = { "encrypt.state", TYPE_TEXT, AMEND, NULL,
+      "LUKS: active adds a passphrase, inactive erases one" },
     [CREATE_ENCRYPTION] = { "encryption", TYPE_SWITCH, QCOW | QCOW2, NULL,
       "the old way to say encrypt.format=aes" },
     [CREATE_EXTENDED_L2] = { "extended_l2", TYPE_SWITCH, QCOW2, "off",
@@ -72,15 +84,15 @@ static const struct create_option create_options[CREATE_KEY_COUNT] = {
       NULL, "taken, but has no effect" },
     [CREATE_KEEP_DATA_FILE] = { "keep_data_file", TYPE_SWITCH, QCOW2, NULL,
       "take over the data file with what it holds" },
-    [CREATE_LAZY_REFCOUNTS] = { "lazy_refcounts", TYPE_SWITCH, QCOW2, "off",
+    [CREATE_LAZY_REFCOUNTS] = { "lazy_refcounts", TYPE_SWITCH, QCOW2 | AMEND, "off",
       "recorded: other programs may then count references late" },
     [CREATE_NOCOW] = { "nocow", TYPE_SWITCH, FILE_ONLY, NULL,
       "no copy-on-write of the file system (btrfs)" },
     [CREATE_PREALLOCATION] = { "preallocation", TYPE_TEXT, QCOW2 | RAW_FILE,
       NULL, "space taken at once: off, metadata (qcow2), falloc or full" },
-    [CREATE_REFCOUNT_BITS] = { "refcount_bits", TYPE_NUMBER, QCOW2, "16",
+    [CREATE_REFCOUNT_BITS] = { "refcount_bits", TYPE_NUMBER, QCOW2 | AMEND, "16",
       "width of a reference count: 1, 2, 4, ... 64" },
-    [CREATE_SIZE] = { "size", TYPE_SIZE, RAW | QCOW | QCOW2, NULL,
+    [CREATE_SIZE] = { "size", TYPE_SIZE, RAW | QCOW | QCOW2 | AMEND, NULL,
       "size of the disk" },
 };
 
@@ -194,16 +206,11 @@ void create_list_done(struct create_list *list)
 
 /* ---- The values ---- */
 
-void create_options_print(const char *format, bool with_file)
+static void print_rows(unsigned bits)
 {
-    const unsigned bits = format_bits(format, with_file);
     static const char *const types[] = { "<str>", "<size>", "<num>",
                                          "<bool (on/off)>" };
 
-    if (with_file)
-        printf("Supported options:\n");
-    else
-        printf("Supported %s options:\n", format);
     for (size_t i = 0; i < CREATE_KEY_COUNT; i++) {
         const struct create_option *option = &create_options[i];
         char left[64];
@@ -214,6 +221,21 @@ void create_options_print(const char *format, bool with_file)
                  types[option->type]);
         printf("  %-22s - %s\n", left, option->help);
     }
+}
+
+void create_options_print_amend(void)
+{
+    printf("Amend options for 'qcow2':\n");
+    print_rows(AMEND);
+}
+
+void create_options_print(const char *format, bool with_file)
+{
+    if (with_file)
+        printf("Supported options:\n");
+    else
+        printf("Supported %s options:\n", format);
+    print_rows(format_bits(format, with_file));
     if (!with_file)
         printf("\nWith the name of the image, options of its file are listed "
                "as well.\n");
@@ -292,9 +314,11 @@ bool create_values_set(struct create_values *values, enum create_key key,
 }
 
 /* CREATE_KEY_COUNT: the format has no option of that name. */
-static enum create_key find_key(const char *format, const char *name)
+static enum create_key find_key(const struct create_values *values,
+                                const char *name)
 {
-    const unsigned bits = format_bits(format, true);
+    const unsigned bits =
+        values->amend ? AMEND : format_bits(values->format, true);
     enum create_key key = 0;
 
     while (key < CREATE_KEY_COUNT &&
@@ -304,16 +328,26 @@ static enum create_key find_key(const char *format, const char *name)
     return key;
 }
 
+static bool is_for_new_images(const char *name)
+{
+    const struct create_values new_image = { .format = "qcow2" };
+
+    return find_key(&new_image, name) != CREATE_KEY_COUNT;
+}
+
 static bool take_pair(struct create_values *values, const char *name,
                       const char *value, char *message)
 {
-    const enum create_key key = find_key(values->format, name);
+    const enum create_key key = find_key(values, name);
     char text[32];
     bool good = true;
 
     if (key == CREATE_KEY_COUNT) {
-        snprintf(message, CREATE_MESSAGE_SIZE, "Invalid parameter '%.200s'",
-                 name);
+        snprintf(message, CREATE_MESSAGE_SIZE, "Invalid parameter '%.200s'%s",
+                 name,
+                 values->amend && is_for_new_images(name)
+                     ? "; it can only be chosen for a new image"
+                     : "");
         return false;
     }
     switch (create_options[key].type) {
@@ -334,7 +368,7 @@ static bool take_pair(struct create_values *values, const char *name,
 
 static bool is_known(const struct create_values *values, const char *name)
 {
-    return find_key(values->format, name) != CREATE_KEY_COUNT;
+    return find_key(values, name) != CREATE_KEY_COUNT;
 }
 
 /* One word of a list: KEY=VALUE, or KEY and noKEY of a switch. */
@@ -352,23 +386,37 @@ static bool take_word(struct create_values *values, char *word, char *message)
     return take_pair(values, word, "on", message);
 }
 
-bool create_values_parse(struct create_values *ret_values, const char *format,
-                         const struct create_list *list,
-                         char message[CREATE_MESSAGE_SIZE])
+static bool parse_list(struct create_values *values,
+                       const struct create_list *list, char *message)
 {
     const char *text = list->text != NULL ? list->text : "";
     char *word = malloc(strlen(text) + 1);
     bool good = word != NULL;
 
-    *ret_values = (struct create_values){ .format = format };
     if (word == NULL)
         snprintf(message, CREATE_MESSAGE_SIZE, "out of memory");
     while (good && *text != '\0') {
         text = keyval_next(text, word);
-        good = take_word(ret_values, word, message);
+        good = take_word(values, word, message);
     }
     free(word);
     return good;
+}
+
+bool create_values_parse(struct create_values *ret_values, const char *format,
+                         const struct create_list *list,
+                         char message[CREATE_MESSAGE_SIZE])
+{
+    *ret_values = (struct create_values){ .format = format };
+    return parse_list(ret_values, list, message);
+}
+
+bool create_values_parse_amend(struct create_values *ret_values,
+                               const struct create_list *list,
+                               char message[CREATE_MESSAGE_SIZE])
+{
+    *ret_values = (struct create_values){ .format = "qcow2", .amend = true };
+    return parse_list(ret_values, list, message);
 }
 
 bool create_values_set_backing(struct create_values *values,
@@ -419,21 +467,50 @@ static void print_value(const char *name, const char *text)
     free(doubled);
 }
 
-void create_values_print(const struct create_values *values)
+/* The value at one place of the order, with the defaults; NULL: none. */
+static const char *value_at(const struct create_values *values, size_t place,
+                            const char **ret_name)
 {
     const bool is_qcow2 = strcmp(values->format, "qcow2") == 0;
-    const enum create_key *order = is_qcow2 ? qcow2_order : other_order;
-    const size_t count = is_qcow2 ? COUNT(qcow2_order) : COUNT(other_order);
+    const enum create_key key =
+        is_qcow2 ? qcow2_order[place] : other_order[place];
+    const char *text = values->texts[key];
 
-    for (size_t i = 0; i < count; i++) {
-        const struct create_option *option = &create_options[order[i]];
-        const char *text = values->texts[order[i]];
+    *ret_name = create_options[key].name;
+    if (text == NULL && is_qcow2)
+        return create_options[key].qcow2_default;
+    return text;
+}
 
-        if (text == NULL && is_qcow2)
-            text = option->qcow2_default;
+static size_t place_count(const struct create_values *values)
+{
+    return strcmp(values->format, "qcow2") == 0 ? COUNT(qcow2_order)
+                                                : COUNT(other_order);
+}
+
+void create_values_print(const struct create_values *values)
+{
+    for (size_t i = 0; i < place_count(values); i++) {
+        const char *name;
+        const char *text = value_at(values, i, &name);
+
         if (text != NULL)
-            print_value(option->name, text);
+            print_value(name, text);
     }
+}
+
+json_t *create_values_json(const struct create_values *values)
+{
+    json_t *object = json_object();
+
+    for (size_t i = 0; i < place_count(values); i++) {
+        const char *name;
+        const char *text = value_at(values, i, &name);
+
+        if (text != NULL)
+            json_object_set_new(object, name, json_out_string(text));
+    }
+    return object;
 }
 
 /* The number of a value that was checked; `absent` if it was not given. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include <byre.h>
+#include <jansson.h>
 
 #include "report.h"
 #include "secrets.h"
@@ -34,6 +35,10 @@ enum create_key {
     CREATE_IVGEN_ALG,
     CREATE_IVGEN_HASH_ALG,
     CREATE_KEY_SECRET,
+    CREATE_KEYSLOT,
+    CREATE_NEW_SECRET,
+    CREATE_OLD_SECRET,
+    CREATE_KEY_STATE,
     CREATE_ENCRYPTION,
     CREATE_EXTENDED_L2,
     CREATE_EXTENT_SIZE_HINT,
@@ -77,6 +82,9 @@ void create_list_done(struct create_list *list);
 bool create_format_check(const struct tool *tool, const char *name,
                          const char *format);
 
+/* Prints what -o takes where a QCOW2 image is amended. */
+void create_options_print_amend(void);
+
 /*
  * Prints what -o takes for images of the format; with `with_file` that what
  * belongs to their files too.
@@ -89,6 +97,7 @@ void create_options_print(const char *format, bool with_file);
  */
 struct create_values {
     const char *format;
+    bool amend; /* options of an image that is there */
     char *texts[CREATE_KEY_COUNT];
 };
 
@@ -100,6 +109,11 @@ struct create_values {
 bool create_values_parse(struct create_values *ret_values, const char *format,
                          const struct create_list *list,
                          char message[CREATE_MESSAGE_SIZE]);
+
+/* The same for the options that amend takes, of a QCOW2 image. */
+bool create_values_parse_amend(struct create_values *ret_values,
+                               const struct create_list *list,
+                               char message[CREATE_MESSAGE_SIZE]);
 
 /*
  * Sets a value besides the list: a copy of `text`, which is not checked.
@@ -126,8 +140,16 @@ void create_values_done(struct create_values *values);
  */
 void create_values_print(const struct create_values *values);
 
+/* The same as an object of texts. */
+json_t *create_values_json(const struct create_values *values);
+
 /* The size among the values.  Returns false if there is none. */
 bool create_values_size(const struct create_values *values, uint64_t *ret_size);
+
+/* 2 or 3, as the option compat names it.  Returns false if none is named so,
+   and fills `message`; NULL leaves *ret_version alone. */
+bool version_parse(const char *text, uint32_t *ret_version,
+                   char message[CREATE_MESSAGE_SIZE]);
 
 /* BYRE_PREALLOCATION_* as the options name it.  Returns false if none is. */
 bool preallocation_parse(const char *text, uint32_t *ret_preallocation);

@@ -11,6 +11,7 @@
 #include "command.h"
 #include "create_options.h"
 #include "image.h"
+#include "json_out.h"
 #include "size.h"
 #include "target.h"
 #include "unfinished.h"
@@ -28,6 +29,7 @@ struct dd_request {
     uint64_t input_bytes;  /* BYRE_NO_OFFSET: all of the disk */
     uint64_t output_bytes; /* BYRE_NO_OFFSET: what is copied */
     bool no_create;
+    bool json;
 };
 
 /* The range of the input that is copied, to the start of the output. */
@@ -42,6 +44,8 @@ static const struct option_spec dd_specs[] = {
     { 'O', "output-format", "FMT", "format of the output: raw (the default), "
       "qcow or qcow2" },
     { 'n', "no-create", NULL, "write into the existing output" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default: nothing), or json "
+      "for a summary" },
     IMAGE_OPTION_SPECS,
     { 0, NULL, NULL, NULL },
 };
@@ -52,7 +56,9 @@ static int take_option(const struct tool *tool, int id, const char *argument,
 {
     struct dd_request *request = user;
 
-    (void)tool;
+    if (id == OPTION_OUTPUT)
+        return output_is_json(tool, argument, &request->json) ? PARSE_ON
+                                                              : EXIT_FAILURE;
     if (id == 'O')
         request->output_format = argument;
     else if (id == 'n')
@@ -366,6 +372,25 @@ static bool copy_to(const struct tool *tool, const struct dd_request *request,
     return good;
 }
 
+static void print_summary(const struct dd_request *request,
+                          const struct part *part)
+{
+    json_t *object;
+
+    if (!request->json)
+        return;
+    object = json_object();
+    json_object_set_new(object, "filename", json_out_string(request->output));
+    json_object_set_new(object, "format",
+                        json_out_string(request->output_format));
+    json_object_set_new(object, "offset",
+                        json_integer((json_int_t)part->offset));
+    json_object_set_new(object, "length",
+                        json_integer((json_int_t)part->length));
+    json_out(stdout, object);
+    json_decref(object);
+}
+
 static int dd(const struct tool *tool, const struct dd_request *request)
 {
     struct copy copy = { .buf = malloc(BUFFER_BYTES) };
@@ -379,8 +404,10 @@ static int dd(const struct tool *tool, const struct dd_request *request)
                                      request->image.format, NULL);
     if (copy.input != NULL &&
         find_part(tool, request, copy.input, &copy.part) &&
-        copy_to(tool, request, path, &copy))
+        copy_to(tool, request, path, &copy)) {
+        print_summary(request, &copy.part);
         status = EXIT_SUCCESS;
+    }
     byre_close(copy.input, NULL);
     free(path);
     free(copy.buf);
@@ -408,7 +435,8 @@ static int run(const struct tool *tool, int argc, char **argv)
 
 const struct verb dd_verb = {
     .name = "dd",
-    .synopsis = "[-f FMT | --image-opts] [-O FMT] [-n] [-U] [bs=SIZE] "
+    .synopsis = "[-f FMT | --image-opts] [-O FMT] [-n] [--output=human|json] "
+                "[-U] [bs=SIZE] "
                 "[count=N] [skip=N] [isize=SIZE] [osize=SIZE] if=FILE of=FILE",
     .purpose = "Copy a part of a disk into an image.",
     .options = dd_specs,

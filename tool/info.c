@@ -25,11 +25,13 @@ struct info_request {
     struct image_options image;
     bool json;
     bool backing_chain;
+    bool limits;
 };
 
 /* The files of a chain so far, by what they are and not by their names. */
 struct chain {
     bool followed; /* beyond the first image */
+    bool limits;   /* shown too */
     json_t *nodes;
     struct stat files[MAX_CHAIN_DEPTH];
     size_t count;
@@ -43,7 +45,7 @@ static const struct option_spec info_options[] = {
       "describe the backing files below the image too" },
     { OPTION_OUTPUT, "output", "FORM", "human (the default) or json" },
     { 't', "cache", "CACHE", "cache mode of the image: none, writeback, ..." },
-    { OPTION_LIMITS, "limits", NULL, NULL },
+    { OPTION_LIMITS, "limits", NULL, "show what requests are aligned to" },
     IMAGE_OPTION_SPECS,
     { 0, NULL, NULL, NULL },
 };
@@ -69,9 +71,7 @@ static int take_option(const struct tool *tool, int id, const char *argument,
             report(tool, "Invalid cache option: %s", argument);
         break;
     case OPTION_LIMITS:
-        good = false;
-        report(tool, "--limits: the limits of QEMU's block layer are not "
-                     "known here");
+        request->limits = true;
         break;
     }
     return good ? PARSE_ON : EXIT_FAILURE;
@@ -189,6 +189,8 @@ static bool add_image(const struct tool *tool,
         byre_close(img, NULL);
         return false;
     }
+    if (chain->limits)
+        info_add_limits(img, node);
     json_array_append_new(chain->nodes, node);
     good = !chain->followed || next_in_chain(tool, img, ret_name, ret_format);
     byre_close(img, NULL);
@@ -206,6 +208,7 @@ static bool collect(const struct tool *tool, const struct info_request *request,
     bool good = true;
 
     chain->followed = request->backing_chain;
+    chain->limits = request->limits;
     while (good && more) {
         char *next_name = NULL;
         char *next_format = NULL;
@@ -264,7 +267,7 @@ static int run(const struct tool *tool, int argc, char **argv)
 const struct verb info_verb = {
     .name = "info",
     .synopsis = "[-f FMT | --image-opts] [--output=human|json] "
-                "[--backing-chain] [-t CACHE] [-U] FILE",
+                "[--backing-chain] [--limits] [-t CACHE] [-U] FILE",
     .purpose = "Show what an image is: format, sizes, backing file, snapshots "
                "and more.",
     .options = info_options,

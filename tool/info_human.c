@@ -157,10 +157,23 @@ static void print_backing(const json_t *node)
         printf("backing file format: %s\n", format);
 }
 
+static void print_limits(const json_t *node, int margin)
+{
+    const json_t *limits = json_object_get(node, "limits");
+
+    if (limits == NULL)
+        return;
+    printf("%*sBlock limits:\n", margin, "");
+    print_tree(limits, margin / INDENT + 1);
+}
+
 static void print_child(const json_t *child)
 {
+    const json_t *node = json_object_get(child, "info");
+
     printf("Child node '/%s':\n", text_of(child, "name"));
-    print_title(json_object_get(child, "info"), INDENT, true);
+    print_title(node, INDENT, true);
+    print_limits(node, INDENT);
 }
 
 /* Names come from the image; nothing in them reaches a terminal as a command.
@@ -182,6 +195,12 @@ static void make_plain(json_t *value)
     }
     json_object_foreach(value, key, part) make_plain(part);
     json_array_foreach(value, index, part) make_plain(part);
+}
+
+void info_print_snapshots(json_t *snapshots)
+{
+    make_plain(snapshots);
+    print_snapshots(snapshots);
 }
 
 void info_print_specific(json_t *node)
@@ -210,6 +229,7 @@ void info_print_human(json_t *node)
     print_backing(node);
     print_snapshots(json_object_get(node, "snapshots"));
     info_print_specific(node);
+    print_limits(node, 0);
     for (size_t i = 0; i < json_array_size(children); i++)
         print_child(json_array_get(children, i));
 }

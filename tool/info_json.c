@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "bitmap.h"
 #include "info.h"
 
 #include <stdbool.h>
@@ -47,37 +48,30 @@ static json_t *snapshot_json(const struct byre_snapshot *snapshot)
     return object;
 }
 
-static int add_snapshots(struct byre *img, json_t *node, struct byre_error *err)
+json_t *info_snapshots_json(struct byre *img, struct byre_error *err)
 {
     const struct byre_snapshot *list = NULL;
     size_t count = 0;
     json_t *array;
-    int r;
 
-    r = byre_snapshot_list(img, &list, &count, err);
-    if (r < 0 || count == 0)
-        return r;
-
+    if (byre_snapshot_list(img, &list, &count, err) < 0)
+        return NULL;
     array = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(array, snapshot_json(&list[i]));
-    json_object_set_new(node, "snapshots", array);
-    return BYRE_OK;
+    return array;
 }
 
-static json_t *bitmap_json(const struct byre_bitmap *bitmap)
+static int add_snapshots(struct byre *img, json_t *node, struct byre_error *err)
 {
-    json_t *object = json_object();
-    json_t *flags = json_array();
+    json_t *array = info_snapshots_json(img, err);
 
-    if ((bitmap->flags & BYRE_BITMAP_IN_USE) != 0)
-        json_array_append_new(flags, json_string("in-use"));
-    if ((bitmap->flags & BYRE_BITMAP_AUTO) != 0)
-        json_array_append_new(flags, json_string("auto"));
-    json_object_set_new(object, "flags", flags);
-    set_text(object, "name", bitmap->name);
-    set_number(object, "granularity", bitmap->granularity_bytes);
-    return object;
+    if (array == NULL)
+        return err->code;
+    if (json_array_size(array) > 0)
+        json_object_set(node, "snapshots", array);
+    json_decref(array);
+    return BYRE_OK;
 }
 
 static int add_bitmaps(struct byre *img, json_t *data, struct byre_error *err)
@@ -258,6 +252,41 @@ static int fill_node(struct byre *img, const struct byre_info *info,
     set_text(node, "backing-filename", info->backing_name);
     set_flag(node, "dirty-flag", (info->flags & BYRE_INFO_DIRTY) != 0);
     return BYRE_OK;
+}
+
+/* Any request is taken; these are served without more work than they say. */
+static json_t *limits_json(uint64_t alignment, uint64_t unit)
+{
+    json_t *limits = json_object();
+
+    set_number(limits, "request-alignment", alignment);
+    if (unit != 0)
+        set_number(limits, "discard-alignment", unit);
+    if (unit != 0)
+        set_number(limits, "write-zeroes-alignment", unit);
+    set_number(limits, "max-iov", 1);
+    set_number(limits, "min-mem-alignment", 1);
+    set_number(limits, "opt-mem-alignment", 4096);
+    return limits;
+}
+
+void info_add_limits(struct byre *img, json_t *node)
+{
+    struct byre_info info = BYRE_INFO_INIT;
+    json_t *children = json_object_get(node, "children");
+    uint64_t unit;
+
+    if (byre_get_info(img, &info, NULL) < 0)
+        return;
+    unit = info.cluster_size_bytes;
+    json_object_set_new(
+        node, "limits",
+        limits_json((info.flags & BYRE_INFO_ENCRYPTED) != 0 ? SECTOR_SIZE : 1,
+                    unit));
+    for (size_t i = 0; i < json_array_size(children); i++)
+        json_object_set_new(
+            json_object_get(json_array_get(children, i), "info"), "limits",
+            limits_json(1, 0));
 }
 
 json_t *info_json(struct byre *img, struct byre_error *err)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define REPLACEMENT UINT32_C(0xfffd)
@@ -155,4 +156,19 @@ void json_out(FILE *stream, const json_t *value)
 {
     print_value(stream, value, 0);
     fputc('\n', stream);
+}
+
+void json_out_result(FILE *stream, const struct job_options *options,
+                     json_t *value)
+{
+    char *line;
+
+    if (!options->progress_json) {
+        json_out(stream, value);
+    } else {
+        line = json_dumps(value, JSON_ENSURE_ASCII);
+        fprintf(stream, "%s\n", line != NULL ? line : "{}");
+        free(line);
+    }
+    json_decref(value);
 }

@@ -22,7 +22,12 @@
 
 /* clang-format off */
 static const struct verb *const verbs[] = {
+    &amend_verb,
     &bench_verb,
+    &bitmap_verb,
+    &check_verb,
+    &checksum_verb,
+    &commit_verb,
     &compare_verb,
     &convert_verb,
     &create_verb,
@@ -30,7 +35,10 @@ static const struct verb *const verbs[] = {
     &info_verb,
     &io_verb,
     &map_verb,
+    &measure_verb,
+    &rebase_verb,
     &resize_verb,
+    &snapshot_verb,
 };
 /* clang-format on */
 

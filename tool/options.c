@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <byre.h>
+
 #define MAX_OPTIONS 48
 
 /* The two forms of a table that getopt_long() takes. */
@@ -22,6 +24,13 @@ static size_t count_specs(const struct option_spec *specs)
     return count;
 }
 
+static int argument_kind(const struct option_spec *spec)
+{
+    if (spec->argument == NULL)
+        return no_argument;
+    return spec->argument[0] == '[' ? optional_argument : required_argument;
+}
+
 static void fill_tables(const struct option_spec *specs,
                         struct getopt_tables *ret_tables)
 {
@@ -37,13 +46,13 @@ static void fill_tables(const struct option_spec *specs,
 
         if (spec->id < OPTION_IMAGE_OPTS)
             ret_tables->letters[letter++] = (char)spec->id;
-        if (spec->id < OPTION_IMAGE_OPTS && spec->argument != NULL)
+        if (spec->id < OPTION_IMAGE_OPTS &&
+            argument_kind(spec) == required_argument)
             ret_tables->letters[letter++] = ':';
         if (spec->name != NULL)
             ret_tables->words[word++] = (struct option){
                 .name = spec->name,
-                .has_arg =
-                    spec->argument != NULL ? required_argument : no_argument,
+                .has_arg = argument_kind(spec),
                 .val = spec->id,
             };
     }
@@ -59,6 +68,39 @@ static void report_bad_option(const struct tool *tool, const char *verb,
     if (optopt > 0 && optopt < OPTION_IMAGE_OPTS)
         word = letter;
     report_usage(tool, verb, "%s '%s'", what, word);
+}
+
+/* Whether an argument is one of the words of "[=A|B]". */
+static bool is_choice(const char *choices, const char *argument)
+{
+    const size_t length = strlen(argument);
+    const char *at = choices + strlen("[");
+
+    while (*at != ']') {
+        at++; /* '=' or '|' */
+        if (strcspn(at, "|]") == length && strncmp(at, argument, length) == 0)
+            return true;
+        at += strcspn(at, "|]");
+    }
+    return false;
+}
+
+/* Returns false after a message about an argument that cannot be. */
+static bool check_choice(const struct tool *tool, const char *verb,
+                         const struct option_spec *specs, int id)
+{
+    const size_t count = count_specs(specs);
+
+    for (size_t i = 0; i < count && optarg != NULL; i++) {
+        if (specs[i].id != id || argument_kind(&specs[i]) != optional_argument)
+            continue;
+        if (is_choice(specs[i].argument, optarg))
+            return true;
+        report_usage(tool, verb, "--%s does not take '%s', but %s",
+                     specs[i].name, optarg, specs[i].argument);
+        return false;
+    }
+    return true;
 }
 
 int options_next(const struct tool *tool, const char *verb,
@@ -79,7 +121,7 @@ int options_next(const struct tool *tool, const char *verb,
         report_bad_option(tool, verb, "missing argument for option", argv);
         return OPTION_BAD;
     }
-    return id;
+    return check_choice(tool, verb, specs, id) ? id : OPTION_BAD;
 }
 
 static void print_spec(const struct option_spec *spec)
@@ -92,7 +134,7 @@ static void print_spec(const struct option_spec *spec)
              has_letter && spec->name != NULL ? ", " : "",
              spec->name != NULL ? "--" : "",
              spec->name != NULL ? spec->name : "",
-             spec->argument != NULL ? " " : "",
+             argument_kind(spec) == required_argument ? " " : "",
              spec->argument != NULL ? spec->argument : "");
     printf("  %-33s %s\n", left, spec->help);
 }
@@ -189,9 +231,11 @@ bool output_is_json(const struct tool *tool, const char *argument,
 
 bool job_options_take(struct job_options *options, int id)
 {
-    if (id == 'p')
+    if (id == 'p') {
         options->progress = true;
-    else if (id == 'q')
+        options->progress_json = optarg != NULL && strcmp(optarg, "json") == 0;
+    }
+    if (id == 'q')
         options->quiet = true;
     return id == 'p' || id == 'q';
 }
@@ -214,6 +258,20 @@ bool cache_mode_parse(const char *text, uint32_t *ret_flags)
         }
     }
     return false;
+}
+
+bool written_cache_take(const struct tool *tool, const char *text,
+                        uint32_t *ret_open_flags)
+{
+    uint32_t flags;
+
+    if (!cache_mode_parse(text, &flags)) {
+        report(tool, "Invalid cache option: %s", text);
+        return false;
+    }
+    *ret_open_flags = (flags & CACHE_DIRECT ? BYRE_OPEN_DIRECT : 0) |
+                      (flags & CACHE_NO_SYNC ? BYRE_OPEN_NO_SYNC : 0);
+    return true;
 }
 
 bool source_cache_take(const struct tool *tool, const char *text)

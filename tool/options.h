@@ -17,10 +17,12 @@
 #include "secrets.h"
 
 struct option_spec {
-    int id;               /* the letter, or an OPTION_* of those without one */
-    const char *name;     /* the long name, without dashes; NULL: none */
-    const char *argument; /* what it takes, for --help; NULL: nothing */
-    const char *help;     /* one line; NULL: taken, but not shown */
+    int id;           /* the letter, or an OPTION_* of those without one */
+    const char *name; /* the long name, without dashes; NULL: none */
+    /* What it takes, for --help; NULL: nothing; "[=A|B]": of the long form, at
+       will, one of these words. */
+    const char *argument;
+    const char *help; /* one line; NULL: taken, but not shown */
 };
 
 /* Ids of options that have no letter. */
@@ -108,17 +110,21 @@ bool output_is_json(const struct tool *tool, const char *argument,
 /* ---- What long work takes about its output ---- */
 
 struct job_options {
-    bool progress; /* -p */
-    bool quiet;    /* -q */
+    bool progress;      /* -p */
+    bool progress_json; /* --progress=json */
+    bool quiet;         /* -q */
+    bool json;          /* --output=json, of verbs that have it */
 };
 
 /* clang-format off */
 #define JOB_OPTION_SPECS                                                       \
-    { 'p', "progress", NULL, "show progress" },                                \
+    { 'p', "progress", "[=human|json]",                                        \
+      "show progress; json: as objects, one a line" },                         \
     { 'q', "quiet", NULL, "print nothing but errors" }
 /* clang-format on */
 
-/* Takes -p or -q.  Returns whether the option was one of them. */
+/* Takes -p or -q, the argument of --progress= from getopt itself.  Returns
+   whether the option was one of them. */
 bool job_options_take(struct job_options *options, int id);
 
 /* ---- Cache modes ---- */
@@ -128,6 +134,13 @@ bool job_options_take(struct job_options *options, int id);
 
 /* The flags of a mode as -t and -T name it.  Returns false if there is none. */
 bool cache_mode_parse(const char *text, uint32_t *ret_flags);
+
+/*
+ * The same as BYRE_OPEN_* flags of an image that is written to; returns false
+ * after a message.
+ */
+bool written_cache_take(const struct tool *tool, const char *text,
+                        uint32_t *ret_open_flags);
 
 /*
  * Takes the mode of images that are read, which has no effect.  Returns false

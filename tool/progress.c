@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "progress.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,6 +17,7 @@
 struct watch {
     struct byre_job *job;
     FILE *stream;
+    bool json;
     sigset_t signals;
     pthread_t thread;
     atomic_bool ended; /* anybody can send the signal, so this decides */
@@ -39,7 +41,7 @@ static double percent_done(const struct byre_job *job)
 
     byre_job_progress(job, &done_bytes, &total_bytes);
     if (total_bytes == 0)
-        return 0;
+        return 100;
     return 100.0 * (double)done_bytes / (double)total_bytes;
 }
 
@@ -49,14 +51,33 @@ static void show(FILE *stream, double percent, char line_end)
     fflush(stream);
 }
 
+static void show_json(FILE *stream, const struct byre_job *job)
+{
+    uint64_t done_bytes = 0;
+    uint64_t total_bytes = 0;
+
+    byre_job_progress(job, &done_bytes, &total_bytes);
+    fprintf(stream,
+            "{\"percent\": %.2f, \"done-bytes\": %" PRIu64
+            ", \"total-bytes\": %" PRIu64 "}\n",
+            percent_done(job), done_bytes, total_bytes);
+    fflush(stream);
+}
+
+/* Once more, whether it has moved or not. */
+static void show_now(struct watch *watch)
+{
+    watch->shown = percent_done(watch->job);
+    if (watch->json)
+        show_json(watch->stream, watch->job);
+    else
+        show(watch->stream, watch->shown, '\r');
+}
+
 static void show_if_moved(struct watch *watch)
 {
-    const double percent = percent_done(watch->job);
-
-    if (percent - watch->shown < 0.01)
-        return;
-    watch->shown = percent;
-    show(watch->stream, percent, '\r');
+    if (percent_done(watch->job) - watch->shown >= 0.01)
+        show_now(watch);
 }
 
 void end_by_signal(int signal_number)
@@ -121,9 +142,10 @@ void ending_signals(sigset_t *ret_signals)
             sigaddset(ret_signals, ending[i]);
 }
 
-int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
+static int run(struct byre_job *job, FILE *stream, bool json,
+               struct byre_error *err)
 {
-    struct watch watch = { .job = job, .stream = stream };
+    struct watch watch = { .job = job, .stream = stream, .json = json };
     sigset_t before;
     bool watched;
     int r;
@@ -133,7 +155,7 @@ int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
     sigaddset(&watch.signals, SIGNAL_ENDED);
     pthread_sigmask(SIG_BLOCK, &watch.signals, &before);
     if (stream != NULL)
-        show(stream, 0, '\r');
+        show_now(&watch);
     watched = pthread_create(&watch.thread, NULL, watch_job, &watch) == 0;
     if (!watched) /* nobody would take them */
         pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -145,8 +167,30 @@ int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (stream != NULL && r >= 0)
-        show(stream, 100, '\r');
+        show_now(&watch);
     return r;
+}
+
+int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
+{
+    return run(job, stream, false, err);
+}
+
+int progress_show(struct byre_job *job, const struct job_options *options,
+                  FILE *stream, struct byre_error *err)
+{
+    return run(job, stream, options->progress_json, err);
+}
+
+void progress_finish(const struct job_options *options, FILE *stream)
+{
+    if (!options->progress_json)
+        progress_end(stream);
+}
+
+FILE *progress_stream(const struct job_options *options)
+{
+    return options->progress && !options->quiet ? stdout : NULL;
 }
 
 void progress_end(FILE *stream)

@@ -15,6 +15,8 @@
 
 #include <byre.h>
 
+#include "options.h"
+
 /*
  * Keeps SIGUSR1 from ending the program before the job runs.  Once, before
  * anything is opened.
@@ -26,6 +28,17 @@ void progress_prepare(void);
  * The caller ends the line with progress_end().
  */
 int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err);
+
+/* Where the options want progress to be shown; NULL: nowhere. */
+FILE *progress_stream(const struct job_options *options);
+
+/* progress_run() in the form that the options ask for: numbers that a terminal
+   shows in one place, or an object of JSON on each line. */
+int progress_show(struct byre_job *job, const struct job_options *options,
+                  FILE *stream, struct byre_error *err);
+
+/* Ends the line of progress if that form has one. */
+void progress_finish(const struct job_options *options, FILE *stream);
 
 /*
  * The signals that end the program: SIGINT, SIGTERM and SIGHUP, without those

@@ -9,6 +9,7 @@
 #include "command.h"
 #include "create_options.h"
 #include "image.h"
+#include "json_out.h"
 #include "size.h"
 
 #define SECTOR_SIZE UINT64_C(512)
@@ -22,6 +23,7 @@ struct resize_request {
     uint32_t preallocation;
     bool shrink;
     bool quiet;
+    bool json;
 };
 
 /* clang-format off */
@@ -31,6 +33,7 @@ static const struct option_spec resize_specs[] = {
       "new end" },
     { OPTION_PREALLOCATION, "preallocation", "MODE",
       "space for what is added: off, metadata, falloc or full" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default) or json" },
     { 'q', "quiet", NULL, "print nothing but errors" },
     WRITTEN_IMAGE_OPTION_SPECS,
     HELP_OPTION_SPEC,
@@ -55,6 +58,10 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         break;
     case 'q':
         request->quiet = true;
+        break;
+    case OPTION_OUTPUT:
+        if (!output_is_json(tool, argument, &request->json))
+            return EXIT_FAILURE;
         break;
     }
     return PARSE_ON;
@@ -157,7 +164,7 @@ static bool may_become(const struct tool *tool,
 }
 
 static int resize(const struct tool *tool, const struct resize_request *request,
-                  struct byre *img)
+                  struct byre *img, uint64_t *ret_before, uint64_t *ret_after)
 {
     struct byre_info info = BYRE_INFO_INIT;
     struct byre_error err;
@@ -179,7 +186,30 @@ static int resize(const struct tool *tool, const struct resize_request *request,
         report(tool, "%s", err.message);
         return EXIT_FAILURE;
     }
+    *ret_before = info.virtual_size_bytes;
+    *ret_after = size;
     return EXIT_SUCCESS;
+}
+
+static void print_result(const struct resize_request *request, const char *name,
+                         uint64_t before, uint64_t after)
+{
+    json_t *object;
+
+    if (request->quiet)
+        return;
+    if (!request->json) {
+        printf("Image resized.\n");
+        return;
+    }
+    object = json_object();
+    json_object_set_new(object, "filename", json_out_string(name));
+    json_object_set_new(object, "virtual-size",
+                        json_integer((json_int_t)after));
+    json_object_set_new(object, "old-virtual-size",
+                        json_integer((json_int_t)before));
+    json_out(stdout, object);
+    json_decref(object);
 }
 
 static int open_and_resize(const struct tool *tool,
@@ -190,18 +220,20 @@ static int open_and_resize(const struct tool *tool,
         tool, &request->image, name, request->image.format,
         BYRE_OPEN_WRITE | BYRE_OPEN_FOLLOW_BACKING | BYRE_OPEN_FOLLOW_DATA_FILE,
         NULL);
+    uint64_t before = 0;
+    uint64_t after = 0;
     struct byre_error err;
     int status;
 
     if (img == NULL)
         return EXIT_FAILURE;
-    status = resize(tool, request, img);
+    status = resize(tool, request, img, &before, &after);
     if (byre_close(img, &err) < 0) {
         report(tool, "Could not close '%s': %s", name, err.message);
         status = EXIT_FAILURE;
     }
-    if (status == EXIT_SUCCESS && !request->quiet)
-        printf("Image resized.\n");
+    if (status == EXIT_SUCCESS)
+        print_result(request, name, before, after);
     return status;
 }
 
@@ -221,7 +253,7 @@ static int run(const struct tool *tool, int argc, char **argv)
 const struct verb resize_verb = {
     .name = "resize",
     .synopsis = "[-f FMT | --image-opts] [--shrink] [--preallocation=MODE] "
-                "[-q] FILE [+|-]SIZE",
+                "[--output=human|json] [-q] FILE [+|-]SIZE",
     .purpose = "Make a disk larger or smaller.",
     .options = resize_specs,
     .run = run,

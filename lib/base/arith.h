@@ -51,6 +51,15 @@ static inline uint64_t align_down(uint64_t a, uint64_t alignment)
     return a & ~(alignment - 1);
 }
 
+static inline uint32_t log2_of(uint64_t power_of_two)
+{
+    uint32_t bits = 0;
+
+    while (power_of_two >> bits > 1)
+        bits++;
+    return bits;
+}
+
 static inline bool is_aligned(uint64_t a, uint64_t alignment)
 {
     return (a & (alignment - 1)) == 0;

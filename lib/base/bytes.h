@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Integers as byte arrays: the only place that knows of byte order.  Images are
- * big-endian; the IVs of their encryption are little-endian.
+ * big-endian; the IVs of their encryption and bitmaps are little-endian.
  */
 #ifndef BYRE_BASE_BYTES_H
 #define BYRE_BASE_BYTES_H
@@ -54,6 +54,15 @@ static inline void le64_put(uint8_t *p, uint64_t value)
 {
     le32_put(p, (uint32_t)value);
     le32_put(p + 4, (uint32_t)(value >> 32));
+}
+
+static inline uint64_t le64_get(const uint8_t *p)
+{
+    uint64_t value = 0;
+
+    for (int i = 7; i >= 0; i--)
+        value = value << 8 | p[i];
+    return value;
 }
 
 #endif

@@ -226,6 +226,13 @@ int sector_cipher_new_aes(const void *passphrase, size_t passphrase_bytes,
     return r;
 }
 
+void sector_cipher_get_key(const struct sector_cipher *cipher, void *key,
+                           size_t key_bytes)
+{
+    memcpy(key, cipher->keying.key,
+           min_u64(key_bytes, sizeof(cipher->keying.key)));
+}
+
 void sector_cipher_free(struct sector_cipher *cipher)
 {
     if (cipher == NULL)

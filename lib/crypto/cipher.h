@@ -41,6 +41,10 @@ int sector_cipher_new(const struct cipher_spec *spec, const void *key,
 /* Wipes the keys.  NULL is allowed. */
 void sector_cipher_free(struct sector_cipher *cipher);
 
+/* The first `key_bytes` of the key it was made with, for the caller to wipe. */
+void sector_cipher_get_key(const struct sector_cipher *cipher, void *key,
+                           size_t key_bytes);
+
 /*
  * Decrypts (encrypts) `length` bytes, a multiple of 512, in place.  `sector` is
  * the number of the first one, from which the IVs are made.

@@ -39,6 +39,12 @@ int hasher_run(struct hasher *hasher, const void *prefix, size_t prefix_bytes,
                const void *data, size_t length, uint8_t *digest,
                struct byre_error *err);
 
+/* The same in parts: begin, any number of adds, end. */
+int hasher_begin(struct hasher *hasher, struct byre_error *err);
+int hasher_add(struct hasher *hasher, const void *data, size_t length,
+               struct byre_error *err);
+int hasher_end(struct hasher *hasher, uint8_t *digest, struct byre_error *err);
+
 /* PBKDF2 with HMAC (RFC 8018). */
 int hash_pbkdf2(const char *hash, const void *passphrase,
                 size_t passphrase_bytes, const void *salt, size_t salt_bytes,

@@ -95,19 +95,47 @@ void hasher_free(struct hasher *hasher)
     free(hasher);
 }
 
+static int check(const struct hasher *hasher, int status,
+                 struct byre_error *err)
+{
+    if (status == 1)
+        return BYRE_OK;
+    return fail(err, BYRE_E_UNSUPPORTED, "libcrypto cannot hash with %s",
+                EVP_MD_get0_name(hasher->digest));
+}
+
+int hasher_begin(struct hasher *hasher, struct byre_error *err)
+{
+    return check(
+        hasher, EVP_DigestInit_ex2(hasher->context, hasher->digest, NULL), err);
+}
+
+int hasher_add(struct hasher *hasher, const void *data, size_t length,
+               struct byre_error *err)
+{
+    return check(hasher, EVP_DigestUpdate(hasher->context, data, length), err);
+}
+
+int hasher_end(struct hasher *hasher, uint8_t *digest, struct byre_error *err)
+{
+    return check(hasher, EVP_DigestFinal_ex(hasher->context, digest, NULL),
+                 err);
+}
+
 int hasher_run(struct hasher *hasher, const void *prefix, size_t prefix_bytes,
                const void *data, size_t length, uint8_t *digest,
                struct byre_error *err)
 {
-    EVP_MD_CTX *context = hasher->context;
+    int r;
 
-    if (EVP_DigestInit_ex2(context, hasher->digest, NULL) != 1 ||
-        EVP_DigestUpdate(context, prefix, prefix_bytes) != 1 ||
-        EVP_DigestUpdate(context, data, length) != 1 ||
-        EVP_DigestFinal_ex(context, digest, NULL) != 1)
-        return fail(err, BYRE_E_UNSUPPORTED, "libcrypto cannot hash with %s",
-                    EVP_MD_get0_name(hasher->digest));
-    return BYRE_OK;
+    r = hasher_begin(hasher, err);
+    if (r == BYRE_OK)
+        r = hasher_add(hasher, prefix, prefix_bytes, err);
+    if (r == BYRE_OK)
+        r = hasher_add(hasher, data, length, err);
+    if (r == BYRE_OK)
+        r = hasher_end(hasher, digest, err);
+    return r;
 }
 
 int hash_run(const char *hash, const void *data, size_t length, uint8_t *digest,

@@ -101,6 +101,42 @@ int luks1_unlock(const struct luks1_header *header, luks1_read_fn read,
                  uint64_t max_iterations, struct sector_cipher **ret_cipher,
                  struct byre_error *err);
 
+/*
+ * The slots that `passphrase` opens, as a bit each; none is no failure.  Limits
+ * are those of luks1_unlock().
+ */
+int luks1_find_slots(const struct luks1_header *header, luks1_read_fn read,
+                     void *user, const void *passphrase,
+                     size_t passphrase_bytes, uint64_t max_iterations,
+                     uint32_t *ret_slots, struct byre_error *err);
+
+/* ---- A slot that changes ---- */
+
+#define LUKS1_SLOT_BYTES       48
+#define LUKS1_SLOT_STATE_BYTES 4 /* the first ones: active or free */
+
+/* Where a slot is described in the header; and the bytes of that. */
+uint32_t luks1_slot_offset(unsigned index);
+void luks1_slot_encode(const struct luks1_slot *slot, uint8_t *buf);
+
+/* What a new slot is to open. */
+struct luks1_request {
+    const void *passphrase;
+    size_t passphrase_bytes;
+    uint64_t iter_time_msec; /* as in struct luks1_choice */
+};
+
+/*
+ * Makes salt, iterations and key material of a slot that opens the volume with
+ * the passphrase; `cipher` is the volume's.  BYRE_E_CORRUPT if its key is not
+ * the one of the header.  Place, stripes and state of the slot stay as they
+ * are.
+ */
+int luks1_slot_make(const struct luks1_header *header,
+                    const struct luks1_request *request,
+                    const struct sector_cipher *cipher, struct luks1_slot *slot,
+                    uint8_t *material, struct byre_error *err);
+
 /* ---- Making a new one ---- */
 
 struct random_source; /* random.h */

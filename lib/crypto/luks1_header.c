@@ -33,7 +33,7 @@ enum {
     SLOT_SALT_AT = 8,
     SLOT_KEY_OFFSET_AT = 40,
     SLOT_STRIPES_AT = 44,
-    SLOT_BYTES = 48
+    SLOT_BYTES = LUKS1_SLOT_BYTES
 };
 
 #define MAGIC_BYTES 6
@@ -255,8 +255,7 @@ int luks1_header_decode(const uint8_t *buf, size_t length, uint64_t area_bytes,
         return r;
 
     for (unsigned i = 0; i < LUKS1_SLOTS; i++) {
-        r = decode_slot(buf + SLOTS_AT + i * SLOT_BYTES, i, &header.slots[i],
-                        err);
+        r = decode_slot(buf + luks1_slot_offset(i), i, &header.slots[i], err);
         if (r < 0)
             return r;
     }
@@ -268,7 +267,12 @@ int luks1_header_decode(const uint8_t *buf, size_t length, uint64_t area_bytes,
     return BYRE_OK;
 }
 
-static void encode_slot(const struct luks1_slot *slot, uint8_t *buf)
+uint32_t luks1_slot_offset(unsigned index)
+{
+    return SLOTS_AT + index * SLOT_BYTES;
+}
+
+void luks1_slot_encode(const struct luks1_slot *slot, uint8_t *buf)
 {
     be32_put(buf + SLOT_STATE_AT, slot->active ? SLOT_ACTIVE : SLOT_FREE);
     be32_put(buf + SLOT_ITERATIONS_AT, slot->iterations);
@@ -294,7 +298,7 @@ void luks1_header_encode(const struct luks1_header *header, uint8_t *buf)
     be32_put(buf + DIGEST_ITERATIONS_AT, header->digest_iterations);
     memcpy(buf + UUID_AT, header->uuid, strlen(header->uuid));
     for (unsigned i = 0; i < LUKS1_SLOTS; i++)
-        encode_slot(&header->slots[i], buf + SLOTS_AT + i * SLOT_BYTES);
+        luks1_slot_encode(&header->slots[i], buf + luks1_slot_offset(i));
 }
 
 int luks1_cipher_alg(const struct luks1_header *header, char *ret_name,

@@ -20,13 +20,16 @@
 #define DIGEST_TIME_SHARE 8    /* the digest's time is an eighth, as QEMU's */
 #define NSEC_PER_SEC      UINT64_C(1000000000)
 #define MSEC_PER_SEC      UINT64_C(1000)
+#define NSEC_PER_MSEC     (NSEC_PER_SEC / MSEC_PER_SEC)
 
 /*
  * A round is long enough where a clock that only counts ticks of 10 ms errs by
  * a tenth.  A clock that stands still ends the doubling at the limit, which
- * no machine gets through in that time.
+ * no machine gets through in that time.  Who wants to wait for so little that
+ * it hardly guards anything gets a shorter round.
  */
 #define ROUND_NSEC           (NSEC_PER_SEC / 10)
+#define ROUND_SHARE          10
 #define FIRST_ROUND          UINT32_C(8192)
 #define MAX_ROUND_ITERATIONS (UINT32_C(1) << 27)
 
@@ -65,9 +68,12 @@ static int time_round(const struct luks1_header *header, uint32_t iterations,
 }
 
 /* Each round is twice the one before, which has warmed the caches for it. */
-static int measure_rate(const struct luks1_header *header,
+static int measure_rate(const struct luks1_header *header, uint64_t time_msec,
                         uint64_t *ret_per_second, struct byre_error *err)
 {
+    const uint64_t enough = time_msec < ROUND_NSEC / ROUND_SHARE / NSEC_PER_MSEC
+                                ? time_msec * NSEC_PER_MSEC * ROUND_SHARE
+                                : ROUND_NSEC;
     uint32_t iterations = FIRST_ROUND;
     uint64_t nsec;
     int r;
@@ -76,7 +82,7 @@ static int measure_rate(const struct luks1_header *header,
         r = time_round(header, iterations, &nsec, err);
         if (r < 0)
             return r;
-        if (nsec >= ROUND_NSEC)
+        if (nsec >= enough)
             break;
         if (iterations >= MAX_ROUND_ITERATIONS)
             return fail(err, BYRE_E_UNSUPPORTED,
@@ -97,7 +103,7 @@ static int measure_slot(const struct luks1_header *header, uint64_t time_msec,
     uint64_t wanted;
     int r;
 
-    r = measure_rate(header, &per_second, err);
+    r = measure_rate(header, time_msec, &per_second, err);
     if (r < 0)
         return r;
 

@@ -4,7 +4,7 @@
  * slot 0 the key material that the passphrase opens.
  *
  * The material is split and encrypted in the area itself; until then the master
- * key lies open there, which is why a failure wipes the area.
+ * key lies open there, which is why a failure wipes the area (luks1_slot.c).
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,6 @@
 #include "crypto/luks1.h"
 #include "crypto/luks1_parts.h"
 #include "crypto/random.h"
-#include "crypto/utf8.h"
 
 #define UUID_BINARY_BYTES 16
 
@@ -24,7 +23,6 @@ struct making {
     size_t passphrase_bytes;
     struct luks1_header header;
     uint8_t key[LUKS1_MAX_KEY_BYTES];
-    uint8_t slot_key[LUKS1_MAX_KEY_BYTES];
 };
 
 /* A random uuid: RFC 4122, version 4. */
@@ -66,60 +64,26 @@ static int make_random_parts(struct making *making, struct byre_error *err)
     return make_uuid(making, err);
 }
 
-/* The digest by which a key is known to be the right one, and the slot's key.
- */
-static int derive(struct making *making, struct byre_error *err)
+/* The digest by which a key is known to be the right one. */
+static int derive_digest(struct making *making, struct byre_error *err)
 {
     struct luks1_header *header = &making->header;
-    const struct luks1_slot *slot = &header->slots[0];
-    int r;
 
-    r = hash_pbkdf2(header->hash, making->key, header->key_bytes,
-                    header->digest_salt, LUKS1_SALT_BYTES,
-                    header->digest_iterations, header->digest,
-                    LUKS1_DIGEST_BYTES, err);
-    if (r < 0)
-        return r;
-    return hash_pbkdf2(header->hash, making->passphrase,
-                       making->passphrase_bytes, slot->salt, LUKS1_SALT_BYTES,
-                       slot->iterations, making->slot_key, header->key_bytes,
-                       err);
-}
-
-static int encrypt_material(const struct making *making, uint8_t *material,
-                            struct byre_error *err)
-{
-    const struct luks1_header *header = &making->header;
-    struct sector_cipher *cipher;
-    int r;
-
-    r = luks1_cipher_new(header, making->slot_key, &cipher, err);
-    if (r < 0)
-        return r;
-    r = sector_cipher_encrypt(cipher, 0, material,
-                              (size_t)luks1_material_bytes(header), err);
-    sector_cipher_free(cipher);
-    return r;
+    return hash_pbkdf2(header->hash, making->key, header->key_bytes,
+                       header->digest_salt, LUKS1_SALT_BYTES,
+                       header->digest_iterations, header->digest,
+                       LUKS1_DIGEST_BYTES, err);
 }
 
 static int make_material(struct making *making, uint8_t *area,
                          struct byre_error *err)
 {
-    const struct luks1_header *header = &making->header;
-    uint8_t *material =
-        area + (size_t)header->slots[0].key_offset_sectors * LUKS1_SECTOR_BYTES;
-    int r;
+    const struct luks1_slot *slot = &making->header.slots[0];
 
-    r = random_source_fill(making->random, material,
-                           (size_t)header->key_bytes * (LUKS1_STRIPES - 1),
-                           err);
-    if (r < 0)
-        return r;
-    r = luks1_af_split(header->hash, making->key, header->key_bytes,
-                       LUKS1_STRIPES, material, err);
-    if (r < 0)
-        return r;
-    return encrypt_material(making, material, err);
+    return luks1_material_make(
+        &making->header, slot, making->key, making->random, making->passphrase,
+        making->passphrase_bytes,
+        area + (size_t)slot->key_offset_sectors * LUKS1_SECTOR_BYTES, err);
 }
 
 /* Fills the zeroed area, and makes the cipher. */
@@ -131,7 +95,7 @@ static int make_area(struct making *making, uint8_t *area,
     r = make_random_parts(making, err);
     if (r < 0)
         return r;
-    r = derive(making, err);
+    r = derive_digest(making, err);
     if (r < 0)
         return r;
     r = make_material(making, area, err);
@@ -148,11 +112,10 @@ static int begin(struct making *making, const struct luks1_choice *choice,
     struct luks1_iterations iterations;
     int r;
 
-    if (!utf8_is_text(making->passphrase, making->passphrase_bytes))
-        return fail(err, BYRE_E_INVALID,
-                    "the passphrase is not UTF-8 text without zero bytes, so "
-                    "that other programs could not take it");
-
+    r = luks1_passphrase_check(making->passphrase, making->passphrase_bytes,
+                               err);
+    if (r < 0)
+        return r;
     r = luks1_choice_header(choice, &making->header, err);
     if (r < 0)
         return r;

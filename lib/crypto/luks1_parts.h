@@ -41,4 +41,17 @@ int luks1_iterations_choose(const struct luks1_choice *choice,
                             struct luks1_iterations *ret_iterations,
                             struct byre_error *err);
 
+int luks1_passphrase_check(const void *passphrase, size_t passphrase_bytes,
+                           struct byre_error *err);
+
+/*
+ * Makes the key material of a slot with salt and iterations: `key` as
+ * `passphrase` opens it.  On failure nothing secret is left in `material`.
+ */
+int luks1_material_make(const struct luks1_header *header,
+                        const struct luks1_slot *slot, const uint8_t *key,
+                        struct random_source *random, const void *passphrase,
+                        size_t passphrase_bytes, uint8_t *material,
+                        struct byre_error *err);
+
 #endif

@@ -135,6 +135,49 @@ static int try_slots(struct unlock *unlock, struct byre_error *err)
                 "the passphrase opens none of the %u active key slots", active);
 }
 
+/* All slots that open, as bits. */
+static int find_slots(struct unlock *unlock, uint32_t *ret_slots,
+                      struct byre_error *err)
+{
+    uint32_t slots = 0;
+
+    for (unsigned i = 0; i < LUKS1_SLOTS; i++) {
+        int r = 0;
+
+        if (unlock->header->slots[i].active)
+            r = try_slot(unlock, i, err);
+        if (r < 0)
+            return r;
+        slots |= (uint32_t)r << i;
+    }
+    *ret_slots = slots;
+    return BYRE_OK;
+}
+
+static int unlock_begin(struct unlock *unlock, struct byre_error *err)
+{
+    int r;
+
+    /* Asked before a passphrase is spent on it. */
+    r = luks1_cipher_check(unlock->header, err);
+    if (r < 0)
+        return r;
+
+    unlock->left_iterations = unlock->max_iterations;
+    unlock->material_bytes = (size_t)luks1_material_bytes(unlock->header);
+    unlock->material = malloc(unlock->material_bytes);
+    if (unlock->material == NULL)
+        return fail_nomem(err, "LUKS key material", unlock->material_bytes);
+    return BYRE_OK;
+}
+
+static void unlock_end(struct unlock *unlock)
+{
+    secret_wipe(unlock->material, unlock->material_bytes);
+    free(unlock->material);
+    secret_wipe(unlock, sizeof(*unlock));
+}
+
 int luks1_unlock(const struct luks1_header *header, luks1_read_fn read,
                  void *user, const void *passphrase, size_t passphrase_bytes,
                  uint64_t max_iterations, struct sector_cipher **ret_cipher,
@@ -147,26 +190,38 @@ int luks1_unlock(const struct luks1_header *header, luks1_read_fn read,
         .passphrase = passphrase,
         .passphrase_bytes = passphrase_bytes,
         .max_iterations = max_iterations,
-        .left_iterations = max_iterations,
-        .material_bytes = (size_t)luks1_material_bytes(header),
     };
     int r;
 
-    /* Asked before a passphrase is spent on it. */
-    r = luks1_cipher_check(header, err);
+    r = unlock_begin(&unlock, err);
     if (r < 0)
         return r;
-
-    unlock.material = malloc(unlock.material_bytes);
-    if (unlock.material == NULL)
-        return fail_nomem(err, "LUKS key material", unlock.material_bytes);
-
     r = try_slots(&unlock, err);
     if (r == BYRE_OK)
         r = luks1_cipher_new(header, unlock.key, ret_cipher, err);
+    unlock_end(&unlock);
+    return r;
+}
 
-    secret_wipe(unlock.material, unlock.material_bytes);
-    free(unlock.material);
-    secret_wipe(&unlock, sizeof(unlock));
+int luks1_find_slots(const struct luks1_header *header, luks1_read_fn read,
+                     void *user, const void *passphrase,
+                     size_t passphrase_bytes, uint64_t max_iterations,
+                     uint32_t *ret_slots, struct byre_error *err)
+{
+    struct unlock unlock = {
+        .header = header,
+        .read = read,
+        .user = user,
+        .passphrase = passphrase,
+        .passphrase_bytes = passphrase_bytes,
+        .max_iterations = max_iterations,
+    };
+    int r;
+
+    r = unlock_begin(&unlock, err);
+    if (r < 0)
+        return r;
+    r = find_slots(&unlock, ret_slots, err);
+    unlock_end(&unlock);
     return r;
 }

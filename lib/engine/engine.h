@@ -15,6 +15,7 @@
 #ifndef BYRE_ENGINE_ENGINE_H
 #define BYRE_ENGINE_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "byre.h"
@@ -87,8 +88,53 @@ struct write_order {
 struct write_options {
     struct engine_backing backing;
     uint64_t refcount_cache_bytes;
-    bool keep_space; /* discards leave the file's space alone */
+    bool keep_space;    /* discards leave the file's space alone */
+    bool keep_clusters; /* what they free stays reserved, as zeroes */
+    /* Bitmaps that cannot be kept up to date are dropped: otherwise it fails.
+     */
+    bool may_give_up_bitmaps;
 };
+
+struct engine;
+
+/* How far long work in an engine is, and whether to go on. */
+struct engine_progress {
+    void *user;
+    /* `done` of `total` units; BYRE_E_CANCELED ends the work where it may. */
+    int (*advance)(void *user, uint64_t done, uint64_t total,
+                   struct byre_error *err);
+};
+
+/* Where a check puts what it finds. */
+struct check_sink {
+    void *user;
+    void (*found)(void *user, const struct byre_finding *finding);
+    struct engine_progress progress;
+};
+
+/* The calls of byre.h on bitmaps; those that change them with the gate closed.
+ */
+struct bitmap_ops {
+    int (*add)(struct engine *engine, const char *name,
+               uint64_t granularity_bytes, uint32_t flags,
+               struct byre_error *err);
+    int (*remove)(struct engine *engine, const char *name,
+                  struct byre_error *err);
+    int (*clear)(struct engine *engine, const char *name,
+                 struct byre_error *err);
+    int (*set_enabled)(struct engine *engine, const char *name, bool enabled,
+                       struct byre_error *err);
+    /* Sets all bits that [offset, offset + length) of the disk touches. */
+    int (*set)(struct engine *engine, const char *name, uint64_t offset,
+               uint64_t length, struct byre_error *err);
+    int (*store)(struct engine *engine, struct byre_error *err);
+    /* Readers too. */
+    int (*extent)(struct engine *engine, const char *name, uint64_t offset,
+                  uint64_t length, uint32_t *ret_dirty, uint64_t *ret_length,
+                  struct byre_error *err);
+};
+
+#define ENGINE_NEEDS_ROOM 1
 
 struct engine_ops;
 
@@ -99,8 +145,10 @@ struct engine {
     uint32_t cluster_bits; /* 0: no clusters */
     uint32_t encryption;   /* BYRE_ENCRYPTION_* */
     bool needs_data_file;  /* clusters live in an external data file */
-    bool writable;         /* prepare_write has succeeded */
-    struct gate gate;      /* of a writable one: data calls pass it */
+    /* prepare_write has succeeded, and end_write has not come since.  Changes
+       with the gate closed; looked at outside it is a hint. */
+    atomic_bool writable;
+    struct gate gate; /* data calls pass it */
     /* Space that becomes free is not used again: writers whose allocations are
        ordered want places that do not depend on when a flush comes. */
     bool reuses_nothing;
@@ -150,8 +198,10 @@ struct engine_ops {
     /* ---- Of a disk that is open for writing ---- */
 
     /*
-     * Once, after prepare, and before any of the following: makes the disk
-     * writable, repairing what a crash has left.
+     * After prepare, and before any of the following: makes the disk writable,
+     * repairing what a crash has left.  What the file holds counts then, not
+     * what was read before.  On failure the disk can be read as before.  With
+     * the gate closed, unless nobody has the disk yet.
      */
     int (*prepare_write)(struct engine *engine,
                          const struct write_options *options,
@@ -174,6 +224,82 @@ struct engine_ops {
                   uint32_t preallocation, struct byre_error *err);
     /* Flushes all there is, once, when no more calls come. */
     int (*finish)(struct engine *engine, struct byre_error *err);
+    /*
+     * The end of writing: flushes all there is, and gives up what only writing
+     * needs.  On failure too the disk can be read as before, and prepare_write
+     * may come again.  With the gate closed.
+     */
+    int (*end_write)(struct engine *engine, struct byre_error *err);
+
+    /* ---- Structure; with the gate closed, but for those that say so ---- */
+
+    int (*snapshot_create)(struct engine *engine,
+                           const struct byre_snapshot_options *opts,
+                           struct byre_error *err);
+    int (*snapshot_apply)(struct engine *engine,
+                          const struct byre_snapshot_ref *ref,
+                          struct byre_error *err);
+    int (*snapshot_delete)(struct engine *engine,
+                           const struct byre_snapshot_ref *refs, size_t count,
+                           struct byre_error *err);
+    /* Inside the gate.  Writing returns ENGINE_NEEDS_ROOM, with nothing
+       written, where vm_state_reserve is to make room for so many bytes first;
+       that with the gate closed. */
+    int (*vm_state_read)(struct engine *engine, uint64_t offset, void *buf,
+                         size_t length, struct byre_error *err);
+    int (*vm_state_write)(struct engine *engine, uint64_t offset,
+                          const void *buf, size_t length,
+                          struct byre_error *err);
+    int (*vm_state_reserve)(struct engine *engine, uint64_t bytes,
+                            struct byre_error *err);
+
+    const struct bitmap_ops *bitmap_ops; /* NULL: no bitmaps */
+
+    /* Changes the recorded name; NULL: none.  Durable. */
+    int (*set_backing_name)(struct engine *engine, const char *name,
+                            const char *format, struct byre_error *err);
+    /* What it stands on from now on, while it is writable. */
+    void (*set_backing)(struct engine *engine,
+                        const struct engine_backing *backing);
+    /*
+     * Leaves all of the disk to what it stands on, durably, and gives the space
+     * back.  A crash or a failure leaves any part of it as it was.
+     */
+    int (*empty)(struct engine *engine, const struct engine_progress *progress,
+                 struct byre_error *err);
+
+    /* As byre_amend(); `progress` may be NULL. */
+    int (*amend)(struct engine *engine, const struct byre_amend_options *opts,
+                 const struct engine_progress *progress,
+                 struct byre_error *err);
+
+    int (*key_add)(struct engine *engine, uint32_t slot, const void *passphrase,
+                   size_t passphrase_bytes, uint64_t iter_time_msec,
+                   uint32_t flags, struct byre_error *err);
+    int (*key_erase)(struct engine *engine, uint32_t slot, uint32_t flags,
+                     struct byre_error *err);
+    int (*key_erase_passphrase)(struct engine *engine, const void *passphrase,
+                                size_t passphrase_bytes, uint32_t flags,
+                                struct byre_error *err);
+
+    /*
+     * Looks at all structures of an image that was opened for this and not
+     * prepared.  `findings` gets what is found; `repair` (BYRE_CHECK_*) says
+     * what to mend.  Fills the counts of one look: job/check.c looks again.
+     * Findings that `repaired` are counted as fixed, the others as they are.
+     */
+    int (*check)(struct engine *engine, uint32_t repair, uint64_t memory_bytes,
+                 const struct check_sink *sink, struct byre_check_result *ret,
+                 struct byre_error *err);
+
+    /* A repair's second look found nothing wrong but leaks: takes the marks of
+       damage off.  NULL: the format has none. */
+    int (*mark_sound)(struct engine *engine, struct byre_error *err);
+
+    /* As byre_compact(). */
+    int (*compact)(struct engine *engine,
+                   const struct engine_progress *progress,
+                   struct byre_compact_result *ret, struct byre_error *err);
 
     void (*free)(struct engine *engine);
 };

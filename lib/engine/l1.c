@@ -63,6 +63,38 @@ int l1_grow(struct l1_table *l1, uint64_t entries, struct byre_error *err)
     return BYRE_OK;
 }
 
+void l1_replace(struct l1_table *l1, uint64_t *words, uint64_t entries,
+                uint64_t offset)
+{
+    pthread_mutex_lock(&l1->lock); /* a flush may look for changes */
+    free(l1->words);
+    l1->words = (_Atomic uint64_t *)words;
+    l1->held = entries;
+    l1->offset = offset;
+    pthread_mutex_unlock(&l1->lock);
+}
+
+int l1_reload(struct l1_table *l1, struct byre_store *store, uint64_t offset,
+              uint64_t entries, uint64_t max_bytes, struct byre_error *err)
+{
+    struct l1_table fresh, old = *l1;
+    int r;
+
+    l1_init(&fresh);
+    r = l1_load(&fresh, store, offset, entries, max_bytes, err);
+    if (r == BYRE_OK)
+        r = l1_grow(&fresh, entries, err);
+    if (r == BYRE_OK) {
+        l1->words = fresh.words;
+        l1->held = fresh.held;
+        l1->offset = offset;
+        l1->changed_count = 0;
+        fresh.words = old.words;
+    }
+    l1_done(&fresh);
+    return r;
+}
+
 static int reserve_change(struct l1_table *l1, struct byre_error *err)
 {
     const size_t capacity =

@@ -2,7 +2,7 @@
 /*
  * The L1 table of a disk, held in memory.  Entries are read without a lock, and
  * changed one by one by who holds the lock of the entry's range; what changed
- * is written by the flush.  Only resizing, which is alone, moves the table.
+ * is written by the flush.  Only who is alone moves the table.
  */
 #ifndef BYRE_ENGINE_L1_H
 #define BYRE_ENGINE_L1_H
@@ -43,10 +43,24 @@ int l1_load(struct l1_table *l1, struct byre_store *store, uint64_t offset,
             uint64_t entries, uint64_t max_bytes, struct byre_error *err);
 
 /*
+ * Loads it anew and makes room for all `entries`, in the place of what there
+ * is, which stays on failure.  The caller is alone.
+ */
+int l1_reload(struct l1_table *l1, struct byre_store *store, uint64_t offset,
+              uint64_t entries, uint64_t max_bytes, struct byre_error *err);
+
+/*
  * Makes room for `entries`; the new ones are zero.  The caller is alone but for
  * flushes, and has left them no change: entries and `offset` move.
  */
 int l1_grow(struct l1_table *l1, uint64_t entries, struct byre_error *err);
+
+/*
+ * Puts another table in its place, which lies at `offset`: takes over `words`,
+ * `entries` of them, which malloc() gave.  The rest as for l1_grow().
+ */
+void l1_replace(struct l1_table *l1, uint64_t *words, uint64_t entries,
+                uint64_t offset);
 
 /* Changes an entry, to be written by the next flush. */
 int l1_set(struct l1_table *l1, uint64_t index, uint64_t word,

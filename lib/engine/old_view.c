@@ -5,6 +5,17 @@
 
 #include "base/arith.h"
 
+/*
+ * Behind the last cluster of the disk there is VM state, which no backing file
+ * has a part in.
+ */
+static bool is_vm_state(const struct writer *writer, uint64_t offset)
+{
+    const struct engine *engine = writer->engine;
+
+    return offset >= align_up(engine->size_bytes, engine_cluster_bytes(engine));
+}
+
 static int read_run(struct writer *writer, uint64_t offset, void *buf,
                     size_t length, size_t *ret_done, struct byre_error *err)
 {
@@ -20,7 +31,7 @@ static int read_run(struct writer *writer, uint64_t offset, void *buf,
     switch (mapping.kind) {
     case L2_UNALLOCATED:
     case L2_RESERVED:
-        if (writer->backing.read != NULL)
+        if (writer->backing.read != NULL && !is_vm_state(writer, offset))
             return writer->backing.read(writer->backing.user, offset, buf,
                                         *ret_done, err);
         break;
@@ -36,12 +47,14 @@ static int read_run(struct writer *writer, uint64_t offset, void *buf,
     return BYRE_OK;
 }
 
-/* How much of a range lies on the disk. */
+/* How much of a range lies on the disk, or in VM state. */
 static uint64_t on_disk(const struct writer *writer, uint64_t offset,
                         uint64_t length)
 {
     const uint64_t end = writer->engine->size_bytes;
 
+    if (is_vm_state(writer, offset))
+        return length;
     return offset < end ? min_u64(length, end - offset) : 0;
 }
 
@@ -81,7 +94,7 @@ int writer_is_zero(struct writer *writer, uint64_t offset, uint64_t length,
     switch (mapping.kind) {
     case L2_UNALLOCATED:
     case L2_RESERVED:
-        if (backing->is_zero != NULL)
+        if (backing->is_zero != NULL && !is_vm_state(writer, offset))
             return backing->is_zero(backing->user, offset, mapping.length,
                                     ret_zero, ret_length, err);
         *ret_zero = true;

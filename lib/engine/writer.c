@@ -35,13 +35,14 @@ int writer_init(struct writer *writer, enum codec_type codec,
 
 void writer_done(struct writer *writer)
 {
-    if (writer->encoders == NULL)
+    if (!writer_is_set_up(writer))
         return;
     encoders_free(writer->encoders);
     range_locks_done(&writer->clusters);
     range_locks_done(&writer->making);
     pthread_mutex_destroy(&writer->flush_lock);
     pthread_mutex_destroy(&writer->stuck_lock);
+    writer->encoders = NULL;
 }
 
 /* The first reason stays. */

@@ -112,7 +112,17 @@ struct writer {
  */
 int writer_init(struct writer *writer, enum codec_type codec,
                 struct byre_error *err);
+/* One that is not set up is allowed; it is not set up afterwards. */
 void writer_done(struct writer *writer);
+
+/*
+ * Whether it stands between the tables and their readers: from writer_init()
+ * on, and still after an end of writing that has failed.
+ */
+static inline bool writer_is_set_up(const struct writer *writer)
+{
+    return writer->encoders != NULL;
+}
 
 /* Nothing may be written from now on, for the reason in `err`. */
 void writer_stick(struct writer *writer, const struct byre_error *err);

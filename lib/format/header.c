@@ -271,8 +271,8 @@ static int check_l1_table(const struct qcow2_header *header,
                              header->cluster_bits, err);
 }
 
-static int check_refcount_table(const struct qcow2_header *header,
-                                struct byre_error *err)
+int qcow2_header_check_refcounts(const struct qcow2_header *header,
+                                 struct byre_error *err)
 {
     const uint64_t bytes = (uint64_t)header->refcount_table_clusters
                            << header->cluster_bits;
@@ -291,8 +291,8 @@ static int check_refcount_table(const struct qcow2_header *header,
                              header->cluster_bits, err);
 }
 
-static int check_snapshot_table(const struct qcow2_header *header,
-                                struct byre_error *err)
+int qcow2_header_check_snapshots(const struct qcow2_header *header,
+                                 struct byre_error *err)
 {
     if (header->snapshot_count > QCOW2_MAX_SNAPSHOTS)
         return fail_at(err, BYRE_E_CORRUPT, AT_SNAPSHOT_COUNT,
@@ -348,22 +348,29 @@ static int check_features(const struct qcow2_header *header,
     return check_compression(header, err);
 }
 
-int qcow2_header_check(const struct qcow2_header *header,
-                       struct byre_error *err)
+int qcow2_header_check_disk(const struct qcow2_header *header,
+                            struct byre_error *err)
 {
     int r;
 
     r = check_features(header, err);
     if (r < 0)
         return r;
+    return check_l1_table(header, err);
+}
 
-    r = check_l1_table(header, err);
+int qcow2_header_check(const struct qcow2_header *header,
+                       struct byre_error *err)
+{
+    int r;
+
+    r = qcow2_header_check_disk(header, err);
     if (r < 0)
         return r;
 
-    r = check_refcount_table(header, err);
+    r = qcow2_header_check_refcounts(header, err);
     if (r < 0)
         return r;
 
-    return check_snapshot_table(header, err);
+    return qcow2_header_check_snapshots(header, err);
 }

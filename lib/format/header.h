@@ -116,6 +116,14 @@ void qcow2_header_encode(const struct qcow2_header *header,
 int qcow2_header_check(const struct qcow2_header *header,
                        struct byre_error *err);
 
+/* Its parts: what the disk needs, the refcount table, the snapshot table. */
+int qcow2_header_check_disk(const struct qcow2_header *header,
+                            struct byre_error *err);
+int qcow2_header_check_refcounts(const struct qcow2_header *header,
+                                 struct byre_error *err);
+int qcow2_header_check_snapshots(const struct qcow2_header *header,
+                                 struct byre_error *err);
+
 /*
  * Checks that a table of `length_bytes` at `table_offset` is cluster-aligned
  * and ends within STORE_MAX_OFFSET.  `object` names it in the message;

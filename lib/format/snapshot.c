@@ -68,10 +68,9 @@ static int fail_cut_off(uint64_t needed_bytes, size_t length,
                 needed_bytes, length);
 }
 
-int qcow2_snapshot_decode(const uint8_t *buf, size_t length,
-                          uint64_t disk_size_bytes,
-                          struct qcow2_snapshot *ret_snapshot,
-                          size_t *ret_entry_bytes, struct byre_error *err)
+static int decode(const uint8_t *buf, size_t length, uint64_t disk_size_bytes,
+                  uint32_t max_extra_bytes, struct qcow2_snapshot *ret_snapshot,
+                  size_t *ret_entry_bytes, struct byre_error *err)
 {
     struct qcow2_snapshot snapshot;
     uint64_t needed_bytes;
@@ -80,11 +79,11 @@ int qcow2_snapshot_decode(const uint8_t *buf, size_t length,
         return fail_cut_off(QCOW2_SNAPSHOT_FIXED_BYTES, length, err);
 
     snapshot = read_fields(buf, disk_size_bytes);
-    if (snapshot.extra_bytes > QCOW2_MAX_SNAPSHOT_EXTRA_BYTES)
+    if (snapshot.extra_bytes > max_extra_bytes)
         return fail(err, BYRE_E_CORRUPT,
                     "snapshot table entry has %" PRIu32
                     " bytes of extra data, more than the limit of %" PRIu32,
-                    snapshot.extra_bytes, QCOW2_MAX_SNAPSHOT_EXTRA_BYTES);
+                    snapshot.extra_bytes, max_extra_bytes);
 
     needed_bytes = unpadded_bytes(snapshot.extra_bytes, snapshot.id_bytes,
                                   snapshot.name_bytes);
@@ -98,6 +97,24 @@ int qcow2_snapshot_decode(const uint8_t *buf, size_t length,
     *ret_snapshot = snapshot;
     *ret_entry_bytes = (size_t)min_u64(align_up(needed_bytes, 8), length);
     return BYRE_OK;
+}
+
+int qcow2_snapshot_decode(const uint8_t *buf, size_t length,
+                          uint64_t disk_size_bytes,
+                          struct qcow2_snapshot *ret_snapshot,
+                          size_t *ret_entry_bytes, struct byre_error *err)
+{
+    return decode(buf, length, disk_size_bytes, QCOW2_MAX_SNAPSHOT_EXTRA_BYTES,
+                  ret_snapshot, ret_entry_bytes, err);
+}
+
+int qcow2_snapshot_decode_any(const uint8_t *buf, size_t length,
+                              uint64_t disk_size_bytes,
+                              struct qcow2_snapshot *ret_snapshot,
+                              size_t *ret_entry_bytes, struct byre_error *err)
+{
+    return decode(buf, length, disk_size_bytes, QCOW2_MOST_SNAPSHOT_EXTRA_BYTES,
+                  ret_snapshot, ret_entry_bytes, err);
 }
 
 static int check_tables(const struct qcow2_snapshot *snapshot,

@@ -11,8 +11,10 @@
 #define QCOW2_MAX_SNAPSHOTS            UINT32_C(65536)
 #define QCOW2_MAX_SNAPSHOT_TABLE_BYTES (UINT64_C(64) << 20)
 #define QCOW2_MAX_SNAPSHOT_EXTRA_BYTES UINT32_C(1024)
-#define QCOW2_SNAPSHOT_FIXED_BYTES     40
-#define QCOW2_SNAPSHOT_EXTRA_BYTES     24 /* what we write */
+/* Beyond the limit, and yet taken in to be cut to it. */
+#define QCOW2_MOST_SNAPSHOT_EXTRA_BYTES (UINT32_C(1) << 20)
+#define QCOW2_SNAPSHOT_FIXED_BYTES      40
+#define QCOW2_SNAPSHOT_EXTRA_BYTES      24 /* what we write */
 
 struct qcow2_snapshot {
     uint64_t l1_offset;
@@ -45,6 +47,12 @@ int qcow2_snapshot_decode(const uint8_t *buf, size_t length,
                           uint64_t disk_size_bytes,
                           struct qcow2_snapshot *ret_snapshot,
                           size_t *ret_entry_bytes, struct byre_error *err);
+
+/* The same with extra data of up to QCOW2_MOST_SNAPSHOT_EXTRA_BYTES. */
+int qcow2_snapshot_decode_any(const uint8_t *buf, size_t length,
+                              uint64_t disk_size_bytes,
+                              struct qcow2_snapshot *ret_snapshot,
+                              size_t *ret_entry_bytes, struct byre_error *err);
 
 /*
  * Checks the disk and the L1 table of a snapshot, before it is used.  The table

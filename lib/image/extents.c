@@ -123,14 +123,14 @@ static int look_for_hole(const struct chain_mapping *chain,
     return BYRE_OK;
 }
 
-static int next_extent(struct byre *img, uint64_t offset, uint64_t length,
-                       uint32_t query, struct byre_extent *ret,
+static int next_extent(struct chain_pass *pass, uint64_t offset,
+                       uint64_t length, uint32_t query, struct byre_extent *ret,
                        struct byre_error *err)
 {
     struct chain_mapping chain;
     int r;
 
-    r = chain_map(img, offset, length, (query & BYRE_EXTENTS_SHALLOW) != 0,
+    r = chain_map(pass, offset, length, (query & BYRE_EXTENTS_SHALLOW) != 0,
                   &chain, err);
     if (r < 0)
         return r;
@@ -163,10 +163,10 @@ static bool continues(const struct byre_extent *last,
            last->depth == next->depth && same_text(last->file, next->file);
 }
 
-static int list_extents(struct byre *img, uint64_t offset, uint64_t length,
-                        uint32_t flags, struct byre_extent *ret_extents,
-                        size_t capacity, size_t *ret_count,
-                        struct byre_error *err)
+static int list_extents(struct chain_pass *pass, uint64_t offset,
+                        uint64_t length, uint32_t flags,
+                        struct byre_extent *ret_extents, size_t capacity,
+                        size_t *ret_count, struct byre_error *err)
 {
     const uint64_t end = offset + length;
     unsigned steps = 0;
@@ -178,7 +178,7 @@ static int list_extents(struct byre *img, uint64_t offset, uint64_t length,
 
         /* What is good before a bad entry is told; the entry itself is the
            first of the next call, and fails there. */
-        r = next_extent(img, offset, end - offset, flags, &next,
+        r = next_extent(pass, offset, end - offset, flags, &next,
                         count == 0 ? err : NULL);
         if (r < 0 && count == 0)
             return r;
@@ -201,9 +201,10 @@ int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
                  uint32_t flags, struct byre_extent *ret_extents,
                  size_t capacity, size_t *ret_count, struct byre_error *err)
 {
-    const struct gate_pass pass = image_enter(img);
+    struct chain_pass pass;
     int r;
 
+    chain_enter(&pass, img);
     r = check_disk_range(img, offset, length, err);
     if (r == BYRE_OK &&
         (ret_extents == NULL || ret_count == NULL || capacity == 0 ||
@@ -211,8 +212,8 @@ int byre_extents(struct byre *img, uint64_t offset, uint64_t length,
         r = fail(err, BYRE_E_INVALID,
                  "extents need room for one, and flags that are known");
     if (r == BYRE_OK)
-        r = list_extents(img, offset, length, flags, ret_extents, capacity,
+        r = list_extents(&pass, offset, length, flags, ret_extents, capacity,
                          ret_count, err);
-    image_leave(img, pass);
+    chain_leave(&pass);
     return r;
 }

@@ -116,20 +116,3 @@ int byre_snapshot_list(struct byre *img, const struct byre_snapshot **ret_list,
     *ret_count = 0;
     return BYRE_OK;
 }
-
-int byre_bitmap_list(struct byre *img, const struct byre_bitmap **ret_list,
-                     size_t *ret_count, struct byre_error *err)
-{
-    int r;
-
-    r = require(img, ret_list, err);
-    if (r == BYRE_OK)
-        r = require(img, ret_count, err);
-    if (r < 0)
-        return r;
-    if (img->engine->ops->bitmaps != NULL)
-        return img->engine->ops->bitmaps(img->engine, ret_list, ret_count, err);
-    *ret_list = NULL;
-    *ret_count = 0;
-    return BYRE_OK;
-}

@@ -79,9 +79,43 @@ const char *locate_format(const struct node *node)
     return node->driver;
 }
 
+/*
+ * Formats that others have: to read such a file as a raw disk would give bytes
+ * that nobody means.
+ */
+static const char *foreign_format(const uint8_t *buf)
+{
+    static const struct {
+        const char *format;
+        size_t offset;
+        const char *magic;
+    } magics[] = {
+        { "vmdk", 0, "KDMV" },
+        { "vmdk", 0, "COWD" },
+        { "vmdk", 0, "# Disk DescriptorFile" },
+        { "vdi", 64, "\x7f\x10\xda\xbe" },
+        { "vpc", 0, "conectix" },
+        { "vhdx", 0, "vhdxfile" },
+        { "qed", 0, "QED" },
+        { "luks", 0, "LUKS\xba\xbe" },
+        { "parallels", 0, "WithoutFreeSpace" },
+        { "parallels", 0, "WithouFreSpacExt" },
+        { "bochs", 0, "Bochs Virtual HD Image" },
+    };
+
+    for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++) {
+        const char *magic = magics[i].magic;
+
+        if (memcmp(buf + magics[i].offset, magic, strlen(magic)) == 0)
+            return magics[i].format;
+    }
+    return NULL;
+}
+
 int locate_probe(struct byre_store *store, const char **ret_format,
                  struct byre_error *err)
 {
+    const char *foreign;
     uint8_t buf[PROBE_BYTES];
     uint32_t version;
     int r;
@@ -89,6 +123,14 @@ int locate_probe(struct byre_store *store, const char **ret_format,
     r = store_read(store, 0, buf, sizeof(buf), err);
     if (r < 0)
         return r;
+
+    foreign = foreign_format(buf);
+    if (foreign != NULL)
+        return fail(err, BYRE_E_UNSUPPORTED,
+                    "the file looks like format '%s', which is not supported; "
+                    "there are raw, qcow and qcow2 (as raw, if you say so, it "
+                    "is read byte by byte)",
+                    foreign);
 
     if (!qcow_probe(buf, sizeof(buf), &version) || version == 0)
         *ret_format = "raw";

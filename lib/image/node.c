@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "image/node.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +9,8 @@
 
 #if BYRE_HAVE_JSON
 #include <jansson.h>
+
+#include "image/size_text.h"
 #endif
 
 #include "base/error.h"
@@ -35,6 +35,21 @@ const char *node_path(const struct node *node)
     while (node->file != NULL)
         node = node->file;
     return node->filename;
+}
+
+void node_tuning(const struct node *node, struct tuning *ret_tuning)
+{
+    *ret_tuning = (struct tuning){ 0 };
+    for (; node != NULL; node = node->file) {
+        const struct tuning *own = &node->tuning;
+
+        ret_tuning->open_flags |= own->open_flags;
+        ret_tuning->read_only = ret_tuning->read_only || own->read_only;
+        if (own->table_cache_bytes != 0)
+            ret_tuning->table_cache_bytes = own->table_cache_bytes;
+        if (own->refcount_cache_bytes != 0)
+            ret_tuning->refcount_cache_bytes = own->refcount_cache_bytes;
+    }
 }
 
 /* Whether a path says all that decides what is read. */
@@ -103,55 +118,6 @@ static int take_text(const json_t *value, const char *key, char **to,
     return set_text(to, json_string_value(value), err);
 }
 
-/* The power of two a size's suffix stands for, as QEMU's; -1: none. */
-static int suffix_bits(const char *suffix)
-{
-    static const char letters[] = "bKMGTPE";
-    const char upper = (char)(suffix[0] == 'b' ? 'b' : toupper(suffix[0]));
-    const char *found;
-
-    if (suffix[0] == '\0')
-        return 0;
-    found = strchr(letters, upper);
-    return found != NULL && suffix[1] == '\0' ? (int)(found - letters) * 10
-                                              : -1;
-}
-
-/* "4096", "0x1000" or "4k": the text of a command line. */
-static bool parse_size(const char *text, uint64_t *ret_bytes)
-{
-    unsigned long long number;
-    char *end;
-    int bits;
-
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    number = strtoull(text, &end,
-                      text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10);
-    bits = suffix_bits(end);
-    if (errno != 0 || bits < 0 || number > UINT64_MAX >> bits)
-        return false;
-    *ret_bytes = (uint64_t)number << bits;
-    return true;
-}
-
-/* Numbers come as such, or as text. */
-static int take_number(const json_t *value, const char *key, uint64_t *to,
-                       struct byre_error *err)
-{
-    const char *text = json_string_value(value);
-
-    if (json_is_integer(value) && json_integer_value(value) >= 0) {
-        *to = (uint64_t)json_integer_value(value);
-        return BYRE_OK;
-    }
-    if (text != NULL && parse_size(text, to))
-        return BYRE_OK;
-    return fail(err, BYRE_E_INVALID,
-                "json: name: '%s' must be a number of bytes", key);
-}
-
 static int take_encrypt(struct node *node, const json_t *value,
                         struct byre_error *err)
 {
@@ -190,44 +156,31 @@ static int take_backing(struct node *node, const json_t *value, unsigned depth,
     return parse_node(value, "backing", depth + 1, &node->backing, err);
 }
 
-/*
- * Keys that change how QEMU caches, locks and discards, and that change nothing
- * here: what is read is the same.
- */
-static bool is_tuning_key(const char *key)
+static bool is_protocol(const char *driver)
 {
-    static const char *const keys[] = {
-        "aio",
-        "auto-read-only",
-        "cache",
-        "cache-clean-interval",
-        "cache-size",
-        "detect-zeroes",
-        "discard",
-        "discard-no-unref",
-        "force-share",
-        "l2-cache-entry-size",
-        "l2-cache-size",
-        "lazy-refcounts",
-        "locking",
-        "node-name",
-        "overlap-check",
-        "pass-discard-other",
-        "pass-discard-request",
-        "pass-discard-snapshot",
-        "read-only",
-        "refcount-cache-size",
-    };
-
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        if (strcmp(key, keys[i]) == 0)
-            return true;
-    }
-    return false;
+    return strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0;
 }
 
-static int take_member(struct node *node, const char *key, const json_t *value,
-                       unsigned depth, struct byre_error *err)
+static bool is_format(const char *driver)
+{
+    return strcmp(driver, "raw") == 0 || strcmp(driver, "qcow") == 0 ||
+           strcmp(driver, "qcow2") == 0;
+}
+
+static enum tuning_node tuning_node(const struct node *node,
+                                    const json_t *object)
+{
+    if (node->driver != NULL && strcmp(node->driver, "qcow2") == 0)
+        return TUNING_QCOW2;
+    if (node->driver != NULL && is_format(node->driver))
+        return TUNING_FORMAT;
+    return json_object_get(object, "file") != NULL ? TUNING_UNKNOWN
+                                                   : TUNING_PROTOCOL;
+}
+
+static int take_member(struct node *node, enum tuning_node kind,
+                       const char *key, const json_t *value, unsigned depth,
+                       struct byre_error *err)
 {
     if (strcmp(key, "driver") == 0)
         return BYRE_OK; /* taken first: it decides what the others mean */
@@ -242,24 +195,10 @@ static int take_member(struct node *node, const char *key, const json_t *value,
     if (strcmp(key, "encrypt") == 0)
         return take_encrypt(node, value, err);
     if (strcmp(key, "offset") == 0)
-        return take_number(value, key, &node->offset, err);
+        return size_text_take(value, key, &node->offset, err);
     if (strcmp(key, "size") == 0)
-        return take_number(value, key, &node->window_bytes, err);
-    if (is_tuning_key(key))
-        return BYRE_OK;
-    return fail(err, BYRE_E_INVALID, "json: name: the key '%s' is not known",
-                key);
-}
-
-static bool is_protocol(const char *driver)
-{
-    return strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0;
-}
-
-static bool is_format(const char *driver)
-{
-    return strcmp(driver, "raw") == 0 || strcmp(driver, "qcow") == 0 ||
-           strcmp(driver, "qcow2") == 0;
+        return size_text_take(value, key, &node->window_bytes, err);
+    return tuning_take(&node->tuning, kind, key, value, err);
 }
 
 static int take_driver(struct node *node, const json_t *object,
@@ -324,6 +263,7 @@ static int parse_node(const json_t *object, const char *where, unsigned depth,
                       struct node **ret_node, struct byre_error *err)
 {
     struct node *node = NULL;
+    enum tuning_node kind;
     const char *key;
     json_t *value;
     int r;
@@ -343,9 +283,10 @@ static int parse_node(const json_t *object, const char *where, unsigned depth,
     r = take_driver(node, object, err);
     if (r < 0)
         goto out;
+    kind = tuning_node(node, object);
     json_object_foreach((json_t *)object, key, value)
     {
-        r = take_member(node, key, value, depth, err);
+        r = take_member(node, kind, key, value, depth, err);
         if (r < 0)
             goto out;
     }

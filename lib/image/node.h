@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "byre.h"
+#include "image/tuning.h"
 
 struct node {
     char *driver;           /* NULL: not given */
@@ -25,6 +26,7 @@ struct node {
     char *encrypt_format;   /* "aes" or "luks"; NULL: not given */
     uint64_t offset;        /* of a raw node's window */
     uint64_t window_bytes;  /* BYRE_NO_OFFSET: to the end */
+    struct tuning tuning;   /* of this node alone */
 };
 
 /* Nested nodes of one name; far more than anybody stacks. */
@@ -39,6 +41,12 @@ void node_free(struct node *node);
 
 /* The path of the file at the bottom of the tree. */
 const char *node_path(const struct node *node);
+
+/*
+ * How the tree wants its image to be opened: of each node down to the file.
+ * Those that the image stands on do not count.
+ */
+void node_tuning(const struct node *node, struct tuning *ret_tuning);
 
 /*
  * What QEMU calls the image: the path, or for a tree that says what a path

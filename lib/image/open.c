@@ -29,7 +29,8 @@
      BYRE_OPEN_PROBE_BACKING | BYRE_OPEN_NO_PROBE | BYRE_OPEN_SHARED |         \
      BYRE_OPEN_METADATA_ONLY | BYRE_OPEN_NO_LOCK | BYRE_OPEN_NO_BACKING |      \
      BYRE_OPEN_WRITE | BYRE_OPEN_KEEP_SPACE | BYRE_OPEN_DIRECT |               \
-     BYRE_OPEN_NO_SYNC)
+     BYRE_OPEN_NO_SYNC | BYRE_OPEN_GIVE_UP_BITMAPS | BYRE_OPEN_CHECK |         \
+     BYRE_OPEN_KEEP_CLUSTERS)
 
 static uint64_t or_default(uint64_t value, uint64_t default_value)
 {
@@ -78,6 +79,8 @@ static int open_engine(const struct request *request, const char *format,
                         err);
     if (strcmp(format, "qcow") == 0)
         return qcow1_open(request->store, &limits, ret_engine, err);
+    if (strcmp(format, "qcow2") == 0 && (opts->flags & BYRE_OPEN_CHECK) != 0)
+        return qcow2_open_to_check(request->store, &limits, ret_engine, err);
     if (strcmp(format, "qcow2") == 0)
         return qcow2_open(request->store, &limits, ret_engine, err);
     return fail(err, BYRE_E_UNSUPPORTED,
@@ -107,36 +110,36 @@ unsigned request_file_flags(const struct byre_open_options *opts,
 }
 
 /* Writers of a raw disk do not keep one another away. */
-static int lock_for_writing(const struct request *request, const char *format,
-                            struct byre_error *err)
+static int lock_for_writing(struct byre_store *file, const char *format,
+                            const char *name, struct byre_error *err)
 {
     if (strcmp(format, "raw") == 0)
-        return file_store_lock(request->file, FILE_LOCK_READ | FILE_LOCK_WRITE,
-                               0, request->name, err);
-    return file_store_lock(
-        request->file, FILE_LOCK_READ | FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
-        FILE_LOCK_WRITE | FILE_LOCK_RESIZE, request->name, err);
+        return file_store_lock(file, FILE_LOCK_READ | FILE_LOCK_WRITE, 0, name,
+                               err);
+    return file_store_lock(file,
+                           FILE_LOCK_READ | FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
+                           FILE_LOCK_WRITE | FILE_LOCK_RESIZE, name, err);
 }
 
 /*
  * A reader keeps writers away; who only describes a raw disk asks nothing of
  * anybody.  (Measured on QEMU 7.2, tests/interop.)
  */
-static int lock_image(const struct request *request, const char *format,
-                      struct byre_error *err)
+int lock_image(const struct byre *img, const char *format, bool writes,
+               struct byre_error *err)
 {
-    const uint32_t flags = request->opts->flags;
+    const uint32_t flags = img->open_flags;
     const bool describes = (flags & BYRE_OPEN_METADATA_ONLY) != 0;
 
-    if ((flags & BYRE_OPEN_NO_LOCK) || request->file == NULL ||
+    if ((flags & BYRE_OPEN_NO_LOCK) || img->file == NULL ||
         (describes && strcmp(format, "raw") == 0))
         return BYRE_OK;
-    if (request_writes(request))
-        return lock_for_writing(request, format, err);
+    if (writes)
+        return lock_for_writing(img->file, format, img->name, err);
     return file_store_lock(
-        request->file, describes ? 0 : FILE_LOCK_READ,
+        img->file, describes ? 0 : FILE_LOCK_READ,
         flags & BYRE_OPEN_SHARED ? 0 : FILE_LOCK_WRITE | FILE_LOCK_RESIZE,
-        request->name, err);
+        img->name, err);
 }
 
 static bool same_file(const struct store_identity *a,
@@ -148,9 +151,10 @@ static bool same_file(const struct store_identity *a,
 
 static int refuse_loops(const struct request *request, struct byre_error *err)
 {
-    const uint32_t most = request->opts->max_chain_depth != 0
-                              ? request->opts->max_chain_depth
-                              : DEFAULT_CHAIN_DEPTH;
+    const uint32_t asked = request->opts->max_chain_depth != 0
+                               ? request->opts->max_chain_depth
+                               : DEFAULT_CHAIN_DEPTH;
+    const uint32_t most = asked < CHAIN_MAX_DEPTH ? asked : CHAIN_MAX_DEPTH;
 
     if (request->depth >= most)
         return fail(err, BYRE_E_LIMIT,
@@ -162,6 +166,23 @@ static int refuse_loops(const struct request *request, struct byre_error *err)
                         request->name);
     }
     return BYRE_OK;
+}
+
+static bool same_store(const struct byre_store *a, const struct byre_store *b)
+{
+    if (a == b)
+        return true;
+    return a != NULL && b != NULL && a->file_offset == b->file_offset &&
+           same_file(&a->identity, &b->identity);
+}
+
+bool image_is_same(const struct byre *a, const struct byre *b)
+{
+    return same_store(a->store, b->store) &&
+           same_store(a->data_store, b->data_store) &&
+           a->is_snapshot == b->is_snapshot && !a->is_snapshot &&
+           a->engine->size_bytes == b->engine->size_bytes &&
+           strcmp(a->engine->format, b->engine->format) == 0;
 }
 
 bool chain_uses_file(const struct byre *img,
@@ -237,6 +258,26 @@ static int prepare_disk(const struct request *request, struct byre *img,
     return r;
 }
 
+/*
+ * A check needs no disk.  A data file is looked for where the caller allows it,
+ * for its locks; one that is gone keeps nobody from looking at the tables.
+ */
+static int prepare_check(const struct request *request, struct byre *img,
+                         struct byre_error *err)
+{
+    const struct byre_open_options *opts = request->opts;
+    int r;
+
+    if (opts->data_store == NULL &&
+        (request->node == NULL || request->node->data_file == NULL) &&
+        (img->engine->data_file_name == NULL ||
+         (opts->flags & BYRE_OPEN_FOLLOW_DATA_FILE) == 0))
+        return BYRE_OK;
+
+    r = request_open_data_file(request, img, err);
+    return r == BYRE_E_IO && img->data_store == NULL ? BYRE_OK : r;
+}
+
 static int set_names(const struct request *request, struct byre *img,
                      struct byre_error *err)
 {
@@ -258,21 +299,35 @@ static int open_alone(const struct request *request, struct byre *img,
     int r;
 
     img->store = store_ref(request->store);
+    img->file = request->file != NULL ? store_ref(request->file) : NULL;
+    img->open_flags = request->opts->flags;
+    img->refcount_cache_bytes =
+        or_default(request->opts->refcount_cache_bytes, DEFAULT_REFCOUNT_BYTES);
+    img->is_snapshot =
+        request->depth == 0 && (request->opts->snapshot != NULL ||
+                                request->opts->snapshot_id != NULL ||
+                                request->opts->snapshot_name != NULL);
     img->metadata_only = (request->opts->flags & BYRE_OPEN_METADATA_ONLY) != 0;
+    img->check_only = (request->opts->flags & BYRE_OPEN_CHECK) != 0;
     r = set_names(request, img, err);
     if (r == BYRE_OK)
         r = refuse_loops(request, err);
     if (r == BYRE_OK)
         r = choose_format(request, &format, err);
     if (r == BYRE_OK)
-        r = lock_image(request, format, err);
+        r = lock_image(img, format, request_writes(request), err);
     if (r == BYRE_OK)
         r = open_engine(request, format, &img->engine, err);
     if (r == BYRE_OK && img->engine->backing_name != NULL)
         name_resolve(request->path, img->engine->backing_name,
                      &img->backing_resolved, NULL);
-    if (r == BYRE_OK && !img->metadata_only)
+    if (r == BYRE_OK && img->check_only)
+        r = prepare_check(request, img, err);
+    else if (r == BYRE_OK && !img->metadata_only)
         r = prepare_disk(request, img, err);
+    if (r == BYRE_OK && img->check_only)
+        img->may_repair = request_writes(request);
+    img->failed_flushes = image_failed_flushes(img);
     return r;
 }
 
@@ -285,24 +340,26 @@ int request_open(const struct request *request, struct byre **ret_img,
     if (img == NULL)
         return fail_nomem(err, "an image", sizeof(*img));
 
+    pthread_rwlock_init(&img->writing, NULL);
     r = open_alone(request, img, err);
     if (r < 0 && request->depth > 0)
         error_prefix(err, "Could not open backing file '%s'", request->name);
-    if (r == BYRE_OK && !img->metadata_only)
+    if (r == BYRE_OK && !img->metadata_only && !img->check_only)
         r = request_open_backing(request, img, err);
-    if (r == BYRE_OK && request_writes(request)) {
-        r = image_prepare_write(
-            img,
-            or_default(request->opts->refcount_cache_bytes,
-                       DEFAULT_REFCOUNT_BYTES),
-            (request->opts->flags & BYRE_OPEN_KEEP_SPACE) != 0, err);
-    }
+    if (r == BYRE_OK && request_writes(request) && !img->check_only)
+        r = image_prepare_write(img, request->opts->flags, err);
     if (r < 0) {
         byre_close(img, NULL);
         return r;
     }
     *ret_img = img;
     return BYRE_OK;
+}
+
+static bool chooses_snapshot(const struct byre_open_options *opts)
+{
+    return opts->snapshot != NULL || opts->snapshot_id != NULL ||
+           opts->snapshot_name != NULL;
 }
 
 static int check_writing(const struct byre_open_options *opts,
@@ -314,14 +371,25 @@ static int check_writing(const struct byre_open_options *opts,
         return fail(err, BYRE_E_INVALID,
                     "a disk is not opened for writing while it is shared with "
                     "another writer, or for its description only");
-    if (opts->snapshot != NULL || opts->snapshot_id != NULL ||
-        opts->snapshot_name != NULL)
+    if (chooses_snapshot(opts))
         return fail(err, BYRE_E_INVALID, "a snapshot can only be read");
     return BYRE_OK;
 }
 
-static int check_options(const struct byre_open_options *given,
-                         struct byre_open_options *ret, struct byre_error *err)
+static int check_checking(const struct byre_open_options *opts,
+                          struct byre_error *err)
+{
+    if ((opts->flags & BYRE_OPEN_CHECK) == 0)
+        return BYRE_OK;
+    if ((opts->flags & BYRE_OPEN_METADATA_ONLY) != 0 || chooses_snapshot(opts))
+        return fail(err, BYRE_E_INVALID,
+                    "an image is checked as a whole: not one snapshot of it, "
+                    "nor its description only");
+    return BYRE_OK;
+}
+
+int check_options(const struct byre_open_options *given,
+                  struct byre_open_options *ret, struct byre_error *err)
 {
     const struct byre_open_options defaults = BYRE_OPEN_OPTIONS_INIT;
     int r;
@@ -341,6 +409,9 @@ static int check_options(const struct byre_open_options *given,
         (ret->snapshot_id != NULL || ret->snapshot_name != NULL))
         return fail(err, BYRE_E_INVALID,
                     "a snapshot is chosen in two ways at once");
+    r = check_checking(ret, err);
+    if (r < 0)
+        return r;
     return check_writing(ret, err);
 }
 
@@ -379,17 +450,41 @@ static int open_top(struct request *request, struct byre **ret_img,
     return request_open(request, ret_img, err);
 }
 
+/* The caller's options, and what the tree of the name says beside them. */
+static int tune(const struct node *node, const struct byre_open_options *opts,
+                struct byre_open_options *ret, struct byre_error *err)
+{
+    struct tuning tuning;
+
+    node_tuning(node, &tuning);
+    *ret = *opts;
+    ret->flags |= tuning.open_flags;
+    if (ret->table_cache_bytes == 0)
+        ret->table_cache_bytes = tuning.table_cache_bytes;
+    if (ret->refcount_cache_bytes == 0)
+        ret->refcount_cache_bytes = tuning.refcount_cache_bytes;
+    if (tuning.read_only && (opts->flags & BYRE_OPEN_WRITE) != 0)
+        return fail(err, BYRE_E_STATE,
+                    "Block node is read-only: its name has read-only=on, and "
+                    "it is to be written");
+    return check_writing(ret, err);
+}
+
 static int open_node(const struct node *node,
-                     const struct byre_open_options *opts,
+                     const struct byre_open_options *given,
                      struct byre **ret_img, struct byre_error *err)
 {
+    struct byre_open_options tuned;
+    const struct byre_open_options *opts = &tuned;
     struct request request = { .opts = opts,
                                .node = node,
                                .path = node_path(node) };
     char *description = NULL;
     int r;
 
-    r = node_describe(node, &description, err);
+    r = tune(node, given, &tuned, err);
+    if (r == BYRE_OK)
+        r = node_describe(node, &description, err);
     if (r == BYRE_OK)
         r = locate_store(node, request_file_flags(opts, 0), &request.store,
                          &request.file, err);
@@ -469,7 +564,9 @@ static void image_free(struct byre *img)
     if (img->engine != NULL)
         img->engine->ops->free(img->engine);
     byre_store_unref(img->data_store);
+    byre_store_unref(img->file);
     byre_store_unref(img->store);
+    pthread_rwlock_destroy(&img->writing);
     free(img->name);
     free(img->path);
     free(img->data_path);
@@ -477,15 +574,30 @@ static void image_free(struct byre *img)
     free(img);
 }
 
-int byre_close(struct byre *img, struct byre_error *err)
+/* An image below the top one may have been opened for writing by itself. */
+static int finish(struct byre *img, struct byre_error *err)
 {
     int r = BYRE_OK;
 
-    if (img != NULL && img->engine != NULL && img->engine->writable) {
-        r = img->engine->ops->finish(img->engine, err);
-        if (r < 0)
-            error_prefix(err, "%s", img->name);
+    while (img != NULL && img->engine != NULL) {
+        struct byre_error why;
+
+        if (img->engine->writable &&
+            img->engine->ops->finish(img->engine, &why) < 0 && r == BYRE_OK) {
+            r = why.code;
+            error_prefix(&why, "%s", img->name);
+            if (err != NULL)
+                *err = why;
+        }
+        img = img->backing_is_lent ? NULL : img->backing;
     }
+    return r;
+}
+
+int byre_close(struct byre *img, struct byre_error *err)
+{
+    const int r = finish(img, err);
+
     while (img != NULL) {
         struct byre *backing = img->backing_is_lent ? NULL : img->backing;
 

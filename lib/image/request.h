@@ -36,6 +36,16 @@ bool request_writes(const struct request *request);
 unsigned request_file_flags(const struct byre_open_options *opts,
                             uint32_t depth);
 
+/* Takes the caller's options over, and checks them; NULL: the defaults. */
+int check_options(const struct byre_open_options *given,
+                  struct byre_open_options *ret, struct byre_error *err);
+
+/* The locks of an image's files, for reading or for writing: at no instant less
+   than before.  They do nothing where there are none to take. */
+int lock_image(const struct byre *img, const char *format, bool writes,
+               struct byre_error *err);
+int lock_data_file(const struct byre *img, bool writes, struct byre_error *err);
+
 /* Opens the image of a request that has its store. */
 int request_open(const struct request *request, struct byre **ret_img,
                  struct byre_error *err);

@@ -9,26 +9,16 @@
 #include "base/arith.h"
 #include "base/error.h"
 #include "base/sized.h"
-#include "image/image.h"
 #include "job/job.h"
+#include "job/side.h"
 
-#define PIECE_BYTES  UINT64_C(524288)
-#define EXTENT_BATCH 64
-
-/* One of the two disks: its extents from some offset on. */
-struct side {
-    struct byre *image;
-    uint64_t size_bytes;
-    uint8_t *buf;
-    struct byre_extent extents[EXTENT_BATCH];
-    size_t extent_count;
-    size_t next_extent;
-};
+#define PIECE_BYTES UINT64_C(524288)
 
 struct compare {
     struct byre_job job; /* first, so that the two convert */
     uint32_t flags;
     struct side sides[2];
+    uint8_t *bufs[2];
     bool finished;
     struct byre_compare_result result;
 };
@@ -38,60 +28,22 @@ static struct compare *compare_of(struct byre_job *job)
     return (struct compare *)job;
 }
 
-/* What lies at an offset of one side. */
-struct range {
-    uint64_t length;
-    bool zero;
-    bool allocated;
-};
-
-static int find_range(struct side *side, uint64_t offset, struct range *ret,
-                      struct byre_error *err)
-{
-    const struct byre_extent *extent;
-    int r;
-
-    if (offset >= side->size_bytes) {
-        *ret = (struct range){ UINT64_MAX, true, false };
-        return BYRE_OK;
-    }
-
-    while (side->next_extent < side->extent_count &&
-           offset >= side->extents[side->next_extent].offset +
-                         side->extents[side->next_extent].length)
-        side->next_extent++;
-    if (side->next_extent == side->extent_count) {
-        side->next_extent = 0;
-        side->extent_count = 0;
-        r = byre_extents(side->image, offset, side->size_bytes - offset, 0,
-                         side->extents, EXTENT_BATCH, &side->extent_count, err);
-        if (r < 0)
-            return r;
-    }
-
-    extent = &side->extents[side->next_extent];
-    *ret = (struct range){
-        .length = extent->offset + extent->length - offset,
-        .zero = (extent->flags & BYRE_EXTENT_ZERO) != 0,
-        .allocated = (extent->flags & BYRE_EXTENT_ALLOCATED) != 0,
-    };
-    return BYRE_OK;
-}
-
-static int read_side(const struct side *side, const struct range *range,
-                     uint64_t offset, size_t length, struct byre_error *err)
+static int read_side(const struct compare *compare, int i,
+                     const struct side_range *range, uint64_t offset,
+                     size_t length, struct byre_error *err)
 {
     if (range->zero) {
-        memset(side->buf, 0, length);
+        memset(compare->bufs[i], 0, length);
         return BYRE_OK;
     }
-    return byre_read(side->image, offset, side->buf, length, err);
+    return byre_read(compare->sides[i].image, offset, compare->bufs[i], length,
+                     err);
 }
 
 static void find_difference(struct compare *compare, uint64_t offset,
                             size_t length)
 {
-    const uint8_t *a = compare->sides[0].buf, *b = compare->sides[1].buf;
+    const uint8_t *a = compare->bufs[0], *b = compare->bufs[1];
     size_t i = 0;
 
     if (memcmp(a, b, length) == 0)
@@ -111,16 +63,17 @@ static int fail_step(struct compare *compare, uint32_t step, uint64_t offset,
     return status;
 }
 
-static int compare_data(struct compare *compare, const struct range *ranges,
-                        uint64_t offset, size_t length, struct byre_error *err)
+static int compare_data(struct compare *compare,
+                        const struct side_range *ranges, uint64_t offset,
+                        size_t length, struct byre_error *err)
 {
     int r;
 
-    r = read_side(&compare->sides[0], &ranges[0], offset, length, err);
+    r = read_side(compare, 0, &ranges[0], offset, length, err);
     if (r < 0)
         return fail_step(compare, BYRE_COMPARE_READ_FIRST, offset, r);
 
-    r = read_side(&compare->sides[1], &ranges[1], offset, length, err);
+    r = read_side(compare, 1, &ranges[1], offset, length, err);
     if (r < 0)
         return fail_step(compare, BYRE_COMPARE_READ_SECOND, offset, r);
 
@@ -132,12 +85,12 @@ static int compare_data(struct compare *compare, const struct range *ranges,
 static int compare_range(struct compare *compare, uint64_t offset, uint64_t end,
                          uint64_t *ret_length, struct byre_error *err)
 {
-    struct range ranges[2];
+    struct side_range ranges[2];
     uint64_t length;
     int r;
 
     for (uint32_t i = 0; i < 2; i++) {
-        r = find_range(&compare->sides[i], offset, &ranges[i], err);
+        r = side_find(&compare->sides[i], offset, &ranges[i], err);
         if (r < 0)
             return fail_step(compare, BYRE_COMPARE_MAP_FIRST + i, offset, r);
     }
@@ -192,8 +145,8 @@ static int compare_run(struct byre_job *job, struct byre_error *err)
     int r;
 
     for (int i = 0; i < 2; i++) {
-        compare->sides[i].buf = malloc(PIECE_BYTES);
-        if (compare->sides[i].buf == NULL)
+        compare->bufs[i] = malloc(PIECE_BYTES);
+        if (compare->bufs[i] == NULL)
             return fail_nomem(err, "a buffer", PIECE_BYTES);
     }
     r = compare_all(compare, err);
@@ -205,8 +158,8 @@ static void compare_free(struct byre_job *job)
 {
     struct compare *compare = compare_of(job);
 
-    free(compare->sides[0].buf);
-    free(compare->sides[1].buf);
+    free(compare->bufs[0]);
+    free(compare->bufs[1]);
     free(compare);
 }
 
@@ -238,10 +191,8 @@ int byre_compare(struct byre *first, struct byre *second, uint32_t flags,
     job_init(&compare->job, &compare_ops,
              max_u64(first->engine->size_bytes, second->engine->size_bytes));
     compare->flags = flags;
-    for (int i = 0; i < 2; i++) {
-        compare->sides[i].image = images[i];
-        compare->sides[i].size_bytes = images[i]->engine->size_bytes;
-    }
+    for (int i = 0; i < 2; i++)
+        side_init(&compare->sides[i], images[i], 0);
     *ret_job = &compare->job;
     return BYRE_OK;
 }

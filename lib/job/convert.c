@@ -16,22 +16,19 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/arith.h"
 #include "base/error.h"
-#include "base/workers.h"
+#include "job/convert_bitmaps.h"
 #include "job/convert_check.h"
 #include "job/job.h"
+#include "job/pump.h"
 #include "job/split.h"
 #include "job/target.h"
-#include "job/turns.h"
-#include "job/walk.h"
 
 #define PIECE_BYTES (UINT64_C(512) << 10)
 /* A piece that has to show long runs of zeroes is longer, up to this. */
 #define MOST_PIECE_BYTES (UINT64_C(16) << 20)
-#define BUFFER_ALIGNMENT 4096 /* enough for O_DIRECT on any device */
 
 struct convert {
     struct byre_job job; /* first, so that the two convert */
@@ -42,16 +39,8 @@ struct convert {
     uint64_t total_bytes;
     struct target target;
     uint64_t block_bytes; /* of the target */
-    struct turns turns;
-    struct timespec started;
-    _Atomic uint64_t written_bytes; /* what the rate counts */
-    atomic_bool failed;
-
-    pthread_mutex_t lock;
-    struct walk walk;     /* guarded by `lock`, as all below */
-    uint64_t next_number; /* of a turn */
-    int status;           /* the first failure, and its error */
-    struct byre_error error;
+    struct walk walk;
+    pthread_mutex_t lock; /* of telling what was salvaged */
 };
 
 static struct convert *convert_of(struct byre_job *job)
@@ -104,7 +93,8 @@ static void start_walk(struct convert *convert)
         .unit_bytes = target_unit_bytes(&convert->target),
         .piece_bytes = piece_bytes(convert),
         .free_from = zeroes_are_free_from(convert),
-        .shallow = has_backing(convert),
+        .shallow = has_backing(convert) && job->bitmap == NULL,
+        .bitmap = job->bitmap,
         .zeroes_are_data = convert->target.image != NULL &&
                            job->sparse_bytes == BYRE_SPARSE_NONE,
         .whole_units = convert->target.compress,
@@ -258,20 +248,28 @@ static int write_piece(struct convert *convert, const struct piece *piece,
 
 /* ---- A piece ---- */
 
-static bool is_free(const struct convert *convert, const struct piece *piece)
+static bool is_free(void *user, const struct piece *piece)
 {
+    const struct convert *convert = user;
+
     return piece->kind == PIECE_LEFT ||
            (piece->kind == PIECE_ZERO &&
             piece->target_offset >= zeroes_are_free_from(convert));
 }
 
-static int copy_piece(struct convert *convert, const struct piece *piece,
-                      uint8_t *buf, struct turn *turn, struct byre_error *err)
+static int next_piece(void *user, struct piece *piece, struct byre_error *err)
 {
+    struct convert *convert = user;
+
+    return walk_next(&convert->walk, piece, err);
+}
+
+static int copy_piece(void *user, const struct piece *piece, uint8_t *buf,
+                      struct turn *turn, struct byre_error *err)
+{
+    struct convert *convert = user;
     int r;
 
-    if (is_free(convert, piece))
-        return BYRE_OK;
     if (piece->kind == PIECE_ZERO)
         return target_zero(
             &convert->target, piece->target_offset, piece->length,
@@ -283,137 +281,31 @@ static int copy_piece(struct convert *convert, const struct piece *piece,
     return write_piece(convert, piece, buf, turn, err);
 }
 
-/* Sleeps until what was written, this piece too, is within the rate. */
-static void keep_rate(struct convert *convert, const struct piece *piece)
+/* ---- All of it ---- */
+
+static int copy_all(struct convert *convert, struct byre_error *err)
 {
-    const uint64_t rate = convert->opts.job.rate_bytes_per_second;
-    const uint64_t cost = is_free(convert, piece) ? 0 : piece->length;
-    const uint64_t done =
-        atomic_fetch_add(&convert->written_bytes, cost) + cost;
-    const struct timespec tick = { 0, 20 * 1000 * 1000 };
-    struct timespec now;
-
-    while (rate != 0 && !atomic_load(&convert->job.canceled) &&
-           !atomic_load(&convert->failed)) {
-        double elapsed;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        elapsed = (double)(now.tv_sec - convert->started.tv_sec) +
-                  (double)(now.tv_nsec - convert->started.tv_nsec) / 1e9;
-        if ((double)done <= elapsed * (double)rate)
-            return;
-        nanosleep(&tick, NULL);
-    }
-}
-
-/* ---- The workers ---- */
-
-static void record_failure(struct convert *convert, int status,
-                           const struct byre_error *error)
-{
-    pthread_mutex_lock(&convert->lock);
-    if (convert->status == BYRE_OK) {
-        convert->status = status;
-        convert->error = *error;
-    }
-    atomic_store(&convert->failed, true);
-    pthread_mutex_unlock(&convert->lock);
-}
-
-/* The next piece for a worker, and its turn, unless somebody failed. */
-static int next_piece(struct convert *convert, struct piece *piece,
-                      struct turn *turn, struct byre_error *err)
-{
-    int r;
-
-    r = job_check_canceled(&convert->job, err);
-    if (r < 0)
-        return r;
-
-    pthread_mutex_lock(&convert->lock);
-    r = convert->status < 0 ? 0 : walk_next(&convert->walk, piece, err);
-    if (r > 0) {
-        const bool ordered =
-            convert->target.image != NULL && !is_free(convert, piece);
-
-        turn_begin(turn, ordered ? &convert->turns : NULL,
-                   convert->next_number);
-        convert->next_number += ordered;
-    }
-    pthread_mutex_unlock(&convert->lock);
-    return r;
-}
-
-static int copy_pieces_with(struct convert *convert, struct piece *piece,
-                            uint8_t *buf, struct byre_error *err)
-{
-    struct turn turn;
-    int r;
-
-    for (;;) {
-        r = next_piece(convert, piece, &turn, err);
-        if (r <= 0)
-            return r;
-        r = copy_piece(convert, piece, buf, &turn, err);
-        if (r < 0)
-            record_failure(convert, r, err);
-        turn_end(&turn);
-        if (r < 0)
-            return r;
-        job_advance(&convert->job, piece->length);
-        keep_rate(convert, piece);
-    }
-}
-
-static void copy_pieces(void *user)
-{
-    struct convert *convert = user;
-    struct piece piece = {
-        .segments = calloc(walk_most_segments(&convert->walk),
-                           sizeof(piece.segments[0])),
+    static const struct pump_ops ops = { next_piece, is_free, copy_piece };
+    struct pump pump = {
+        .job = &convert->job,
+        .ops = &ops,
+        .user = convert,
+        .workers = convert->target.pipe_fd >= 0 ? 1 : convert->opts.job.workers,
+        .ordered = convert->target.image != NULL,
+        .rate_bytes_per_second = convert->opts.job.rate_bytes_per_second,
     };
-    struct byre_error error;
-    void *buf = NULL;
-    int r;
-
-    /* One worker with memory does it all; convert_run() sees if none had. */
-    if (piece.segments != NULL &&
-        posix_memalign(&buf, BUFFER_ALIGNMENT,
-                       (size_t)max_u64(convert->walk.rules.piece_bytes,
-                                       BUFFER_ALIGNMENT)) == 0) {
-        r = copy_pieces_with(convert, &piece, buf, &error);
-        if (r < 0)
-            record_failure(convert, r, &error);
-        free(buf);
-    }
-    free(piece.segments);
-}
-
-static unsigned count_workers(const struct convert *convert)
-{
-    const unsigned workers = convert->opts.job.workers;
-
-    if (convert->target.pipe_fd >= 0)
-        return 1;
-    return workers == 0 ? workers_default_count() : workers;
-}
-
-static int copy_all(struct convert *convert)
-{
     int r;
 
     start_walk(convert);
-    clock_gettime(CLOCK_MONOTONIC, &convert->started);
-    workers_run(count_workers(convert), copy_pieces, convert);
-
-    r = convert->status;
-    if (r == BYRE_OK && !walk_is_over(&convert->walk))
-        r = fail_nomem(&convert->error, "a buffer",
-                       (size_t)convert->walk.rules.piece_bytes);
+    pump.buffer_bytes = (size_t)convert->walk.rules.piece_bytes;
+    pump.most_segments = walk_most_segments(&convert->walk);
+    r = pump_run(&pump, err);
+    if (r == BYRE_OK)
+        r = convert_bitmaps_copy(convert->sources[0], convert->target.image,
+                                 convert->opts.job.flags, err);
     if (r == BYRE_OK)
         r = target_finish(&convert->target,
-                          !has_flag(convert, BYRE_CONVERT_NO_SYNC),
-                          &convert->error);
+                          !has_flag(convert, BYRE_CONVERT_NO_SYNC), err);
     return r;
 }
 
@@ -432,18 +324,17 @@ static int convert_run(struct byre_job *job, struct byre_error *err)
     };
     int r, closed;
 
+    r = convert_bitmaps_check(convert->sources[0], convert->opts.job.flags,
+                              convert->opts.job.bitmap, err);
+    if (r < 0)
+        return r;
     r = target_open(&request, &convert->target, err);
     if (r < 0)
         return r;
 
-    r = copy_all(convert);
-    closed =
-        target_close(&convert->target, r < 0, r < 0 ? NULL : &convert->error);
-    if (r == BYRE_OK)
-        r = closed;
-    if (r < 0 && err != NULL)
-        *err = convert->error;
-    return r;
+    r = copy_all(convert, err);
+    closed = target_close(&convert->target, r < 0, r < 0 ? NULL : err);
+    return r < 0 ? r : closed;
 }
 
 /* ---- Making the job ---- */
@@ -453,7 +344,6 @@ static void convert_free(struct byre_job *job)
     struct convert *convert = convert_of(job);
 
     pthread_mutex_destroy(&convert->lock);
-    turns_done(&convert->turns);
     free(convert->sources);
     free(convert->target_name);
     free(convert);
@@ -492,7 +382,6 @@ static int fill_job(struct convert *convert, struct byre *const *sources,
 {
     job_init(&convert->job, &convert_ops, convert->total_bytes);
     pthread_mutex_init(&convert->lock, NULL);
-    turns_init(&convert->turns);
     convert->source_count = source_count;
     convert->sources = calloc(source_count, sizeof(struct byre *));
     convert->target_name = strdup(target_name);

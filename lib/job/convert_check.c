@@ -15,7 +15,8 @@
 #define KNOWN_CONVERT_FLAGS                                                    \
     (BYRE_CONVERT_NO_CREATE | BYRE_CONVERT_TARGET_IS_ZERO |                    \
      BYRE_CONVERT_NO_SYNC | BYRE_CONVERT_SALVAGE | BYRE_CONVERT_DIRECT |       \
-     BYRE_CONVERT_COMPRESS)
+     BYRE_CONVERT_COMPRESS | BYRE_CONVERT_BITMAPS |                            \
+     BYRE_CONVERT_SKIP_BROKEN_BITMAPS)
 
 static int copy_structs(const struct byre_convert_options *given,
                         struct convert_options *ret, struct byre_error *err)
@@ -108,6 +109,62 @@ static int check_compress(const struct byre_convert_options *job,
     return BYRE_OK;
 }
 
+static int fail_no_bitmaps(const char *format, struct byre_error *err)
+{
+    return fail(err, BYRE_E_UNSUPPORTED,
+                "Format driver '%s' does not support bitmaps", format);
+}
+
+/* An existing target shows what it is when bitmaps are added. */
+static int check_bitmaps(const struct byre_convert_options *job,
+                         size_t source_count, struct byre_error *err)
+{
+    const struct byre_create_options *create = job->create;
+    const bool existing = (job->flags & BYRE_CONVERT_NO_CREATE) != 0;
+
+    if ((job->flags & BYRE_CONVERT_SKIP_BROKEN_BITMAPS) != 0 &&
+        (job->flags & BYRE_CONVERT_BITMAPS) == 0)
+        return fail(err, BYRE_E_INVALID,
+                    "Use of --skip-broken-bitmaps requires --bitmaps");
+    if ((job->flags & BYRE_CONVERT_BITMAPS) == 0)
+        return BYRE_OK;
+    if (source_count > 1)
+        return fail(err, BYRE_E_INVALID,
+                    "Copying bitmaps only possible with single source");
+    if (existing)
+        return job->target_open == NULL || is_raw(job->target_open->format)
+                   ? fail_no_bitmaps("raw", err)
+                   : BYRE_OK;
+    if (create == NULL || is_raw(create->format))
+        return fail_no_bitmaps("raw", err);
+    if (create->format != NULL && strcmp(create->format, "qcow2") != 0)
+        return fail_no_bitmaps(create->format, err);
+    return create->version == 2 ? fail_no_bitmaps("qcow2", err) : BYRE_OK;
+}
+
+/* What is not noted must be in the target by something below it. */
+static int check_increment(const struct byre_convert_options *job,
+                           size_t source_count, struct byre_error *err)
+{
+    if (job->bitmap == NULL)
+        return BYRE_OK;
+    if (source_count > 1)
+        return fail(err, BYRE_E_INVALID,
+                    "Copying what a bitmap has noted is only possible with "
+                    "a single source");
+    if ((job->flags & BYRE_CONVERT_TARGET_IS_ZERO) != 0)
+        return fail(err, BYRE_E_INVALID,
+                    "--target-is-zero cannot be with --bitmap: the target "
+                    "stands on something");
+    if ((job->flags & BYRE_CONVERT_NO_CREATE) != 0)
+        return BYRE_OK;
+    if (job->create == NULL || job->create->backing_name == NULL)
+        return fail(err, BYRE_E_INVALID,
+                    "--bitmap copies only what the bitmap has noted: it needs "
+                    "a backing file for the target, or an existing one");
+    return BYRE_OK;
+}
+
 int convert_check(const struct byre_convert_options *given, size_t source_count,
                   struct convert_options *ret, struct byre_error *err)
 {
@@ -123,5 +180,9 @@ int convert_check(const struct byre_convert_options *given, size_t source_count,
         r = check_create(&ret->job, source_count, err);
     if (r == BYRE_OK)
         r = check_compress(&ret->job, err);
+    if (r == BYRE_OK)
+        r = check_bitmaps(&ret->job, source_count, err);
+    if (r == BYRE_OK)
+        r = check_increment(&ret->job, source_count, err);
     return r;
 }

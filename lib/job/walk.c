@@ -89,12 +89,50 @@ static bool find_source(struct walk *walk)
     return walk->source < walk->source_count;
 }
 
-/* A shallow answer without a flag: the image itself holds nothing there. */
-static enum piece_kind kind_of(uint32_t extent_flags)
+/* Whether what is below holds what the source reads there. */
+static bool is_left(const struct walk_rules *rules,
+                    const struct byre_extent *extent)
 {
-    if (extent_flags & BYRE_EXTENT_ZERO)
+    if (rules->left_depth == 0)
+        return false;
+    if (extent->depth >= rules->left_depth)
+        return true;
+    return (extent->flags & BYRE_EXTENT_ALLOCATED) == 0 &&
+           extent->offset >= rules->left_bytes;
+}
+
+/* A shallow answer without a flag: the image itself holds nothing there. */
+static enum piece_kind kind_of(const struct walk_rules *rules,
+                               const struct byre_extent *extent)
+{
+    if (is_left(rules, extent))
+        return PIECE_LEFT;
+    if (extent->flags & BYRE_EXTENT_ZERO)
         return PIECE_ZERO;
-    return extent_flags & BYRE_EXTENT_ALLOCATED ? PIECE_DATA : PIECE_LEFT;
+    return extent->flags & BYRE_EXTENT_ALLOCATED ? PIECE_DATA : PIECE_LEFT;
+}
+
+/* Leaves what the bitmap has not noted; the rest is as the disk reads. */
+static int ask_bitmap(const struct walk *walk, struct segment *segment,
+                      struct byre_error *err)
+{
+    uint64_t length;
+    uint32_t dirty;
+    int r;
+
+    if (walk->rules.bitmap == NULL)
+        return BYRE_OK;
+    r = byre_bitmap_extent(segment->source, walk->rules.bitmap,
+                           segment->source_offset, segment->length, &dirty,
+                           &length, err);
+    if (r < 0)
+        return r;
+    segment->length = length;
+    if (dirty == 0)
+        segment->kind = PIECE_LEFT;
+    else if (segment->kind == PIECE_LEFT)
+        segment->kind = PIECE_ZERO;
+    return BYRE_OK;
 }
 
 /* What comes next, up to the end of its extent: 1, or 0 at the end. */
@@ -116,9 +154,10 @@ static int peek(struct walk *walk, struct segment *ret, struct byre_error *err)
         .source = walk->sources[walk->source],
         .source_offset = walk->source_offset,
         .length = extent->offset + extent->length - walk->source_offset,
-        .kind = kind_of(extent->flags),
+        .kind = kind_of(&walk->rules, extent),
     };
-    return 1;
+    r = ask_bitmap(walk, ret, err);
+    return r < 0 ? r : 1;
 }
 
 /* Goes on by what lies within the extent that comes next. */

@@ -40,6 +40,11 @@ struct walk_rules {
     uint64_t piece_bytes; /* the most of a data piece; the same, not less */
     uint64_t free_from;   /* zeroes from there on are in the target already */
     bool shallow;         /* what a source's backing files hold is left */
+    const char *bitmap;   /* what it has not noted is left; NULL: none */
+    uint32_t left_depth;  /* not 0: what images of the chain from this depth on
+                             hold is left, */
+    uint64_t left_bytes;  /* of which there are so many; where one above ends
+                             before that, it hides them with zeroes */
     bool zeroes_are_data; /* other zeroes go through a buffer */
     bool whole_units;     /* a unit that is left in part is read whole */
     bool salvage;         /* damage becomes zeroes */

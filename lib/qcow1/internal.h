@@ -81,11 +81,22 @@ int qcow1_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err);
 int qcow1_flush(struct engine *engine, struct byre_error *err);
 int qcow1_finish(struct engine *engine, struct byre_error *err);
+int qcow1_end_write(struct engine *engine, struct byre_error *err);
+void qcow1_set_backing(struct engine *engine,
+                       const struct engine_backing *backing);
+/* Finds what is in use, which nothing in the file says. */
+int qcow1_find_space(struct qcow1 *qcow1, struct byre_error *err);
 void qcow1_writable_done(struct qcow1 *qcow1);
 /*
  * Ends writing, if `r` says that the tables lie; returns `r`.  The format has
  * no mark for that in the file.
  */
 int qcow1_note_corrupt(struct qcow1 *qcow1, int r, struct byre_error *err);
+
+/* chain.c */
+int qcow1_set_backing_name(struct engine *engine, const char *name,
+                           const char *format, struct byre_error *err);
+int qcow1_empty(struct engine *engine, const struct engine_progress *progress,
+                struct byre_error *err);
 
 #endif

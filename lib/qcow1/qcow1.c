@@ -12,7 +12,7 @@
 
 #include "base/arith.h"
 #include "base/error.h"
-#include "qcow1/internal.h"
+#include "qcow1/check.h"
 
 /* ---- Where a range is ---- */
 
@@ -129,7 +129,7 @@ static int map_step(struct qcow1 *qcow1, uint64_t guest_offset, uint64_t length,
 static int load_slice(struct qcow1 *qcow1, uint64_t slice_offset,
                       struct byre_error *err)
 {
-    if (qcow1->engine.writable)
+    if (writer_is_set_up(&qcow1->writer))
         return writer_load_slice_to_read(&qcow1->writer, slice_offset, err);
     return table_cache_load(qcow1->tables, slice_offset, err);
 }
@@ -280,6 +280,11 @@ static const struct engine_ops qcow1_ops = {
     .discard = qcow1_discard,
     .flush = qcow1_flush,
     .finish = qcow1_finish,
+    .end_write = qcow1_end_write,
+    .set_backing_name = qcow1_set_backing_name,
+    .set_backing = qcow1_set_backing,
+    .empty = qcow1_empty,
+    .check = qcow1_check,
     .free = qcow1_free,
 };
 

@@ -182,7 +182,7 @@ static int find_end(struct qcow1 *qcow1, const struct table_list *list,
     return count_clusters(qcow1, list, farthest, err);
 }
 
-static int find_space(struct qcow1 *qcow1, struct byre_error *err)
+int qcow1_find_space(struct qcow1 *qcow1, struct byre_error *err)
 {
     const bool is_device = qcow1->store->identity.is_device;
     struct table_list list = { 0 };
@@ -224,7 +224,8 @@ static int hold_l1(struct qcow1 *qcow1, struct byre_error *err)
                     "L1 table takes %" PRIu64
                     " bytes to write, more than the limit of %" PRIu64,
                     entries * 8, qcow1->limits.max_table_bytes);
-    return l1_grow(&qcow1->l1, entries, err);
+    return l1_reload(&qcow1->l1, qcow1->store, qcow1->header.l1_offset, entries,
+                     qcow1->limits.max_table_bytes, err);
 }
 
 static int set_up_writer(struct qcow1 *qcow1,
@@ -251,6 +252,8 @@ int qcow1_prepare_write(struct engine *engine,
     struct qcow1 *qcow1 = qcow1_of(engine);
     int r;
 
+    qcow1_writable_done(qcow1);
+    table_cache_forget_all(qcow1->tables);
     qcow1_space_init(&qcow1->space);
     qcow1->has_writer = true;
 
@@ -258,11 +261,13 @@ int qcow1_prepare_write(struct engine *engine,
     if (r == BYRE_OK)
         r = hold_l1(qcow1, err);
     if (r == BYRE_OK)
-        r = find_space(qcow1, err);
+        r = qcow1_find_space(qcow1, err);
     if (r == BYRE_OK)
         r = set_up_writer(qcow1, options, err);
     if (r == BYRE_OK)
         engine->writable = true;
+    else
+        qcow1_writable_done(qcow1);
     return r;
 }
 
@@ -272,6 +277,7 @@ void qcow1_writable_done(struct qcow1 *qcow1)
         return;
     writer_done(&qcow1->writer);
     qcow1_space_done(&qcow1->space);
+    qcow1->has_writer = false;
 }
 
 /* ---- Writing, flushing, closing ---- */
@@ -314,4 +320,29 @@ int qcow1_flush(struct engine *engine, struct byre_error *err)
 int qcow1_finish(struct engine *engine, struct byre_error *err)
 {
     return writer_flush(&qcow1_of(engine)->writer, err);
+}
+
+/* What could not be written stays in memory, for readers. */
+int qcow1_end_write(struct engine *engine, struct byre_error *err)
+{
+    struct qcow1 *qcow1 = qcow1_of(engine);
+    struct byre_error why = { 0 };
+    int r;
+
+    r = writer_flush(&qcow1->writer, &why);
+    engine->writable = false;
+    if (r == BYRE_OK) {
+        qcow1_writable_done(qcow1);
+        return BYRE_OK;
+    }
+    writer_stick(&qcow1->writer, &why);
+    if (err != NULL)
+        *err = why;
+    return r;
+}
+
+void qcow1_set_backing(struct engine *engine,
+                       const struct engine_backing *backing)
+{
+    qcow1_of(engine)->writer.backing = *backing;
 }

@@ -243,29 +243,30 @@ static bool is_structure(struct allocator *a, uint64_t cluster)
     return metadata_check(a->metadata, cluster << a->cluster_bits, 1, NULL) < 0;
 }
 
-/* One pointer fewer to a cluster of the slice. */
+/* So many pointers fewer to a cluster of the slice. */
 static int lower_one(struct allocator *a, struct refcount_slice *slice,
                      struct lowering *lowering, struct byre_error *err)
 {
     const uint64_t cluster = lowering->cluster;
     const uint64_t count = slice_get(a, slice, cluster);
+    const bool last = count == lowering->times;
     int r;
 
-    if (count == 0 || (count == 1 && lowering->quarantine != NULL &&
-                       is_structure(a, cluster))) {
+    if (count < lowering->times ||
+        (last && lowering->quarantine != NULL && is_structure(a, cluster))) {
         note_free(lowering);
         return BYRE_OK;
     }
-    if (count == 1 && lowering->quarantine != NULL) {
+    if (last && lowering->quarantine != NULL) {
         r = range_set_add(&lowering->quarantine->clusters, cluster, 1,
                           lowering->flags, err);
         if (r < 0)
             return r;
     }
-    slice_put(a, slice, cluster, count - 1);
-    if (count == 1 && lowering->quarantine == NULL)
+    slice_put(a, slice, cluster, count - lowering->times);
+    if (last && lowering->quarantine == NULL)
         allocator_lower_hint(a, cluster);
-    if (count == 1 && a->fill_offset >> a->cluster_bits == cluster)
+    if (last && a->fill_offset >> a->cluster_bits == cluster)
         a->fill_offset = 0;
     return BYRE_OK;
 }
@@ -309,6 +310,7 @@ int allocator_give_back(struct allocator *a, uint64_t offset, uint64_t bytes,
     struct lowering lowering = {
         .cluster = offset >> a->cluster_bits,
         .end = div_round_up(end, allocator_cluster_bytes(a)),
+        .times = 1,
     };
     int r;
 

@@ -99,6 +99,22 @@ int allocator_give_back(struct allocator *allocator, uint64_t offset,
 int allocator_release(struct allocator *allocator, uint64_t offset,
                       uint64_t bytes, unsigned flags, struct byre_error *err);
 
+/* The same where `times` pointers are gone. */
+int allocator_release_times(struct allocator *allocator, uint64_t offset,
+                            uint64_t bytes, uint32_t times, unsigned flags,
+                            struct byre_error *err);
+
+/*
+ * Counts each cluster that [offset, offset + bytes) touches once more, all or
+ * none.  BYRE_E_LIMIT where the width of refcounts does not allow it,
+ * BYRE_E_CORRUPT for a cluster that counts as free.  allocator_can_raise() only
+ * looks.
+ */
+int allocator_raise(struct allocator *allocator, uint64_t offset,
+                    uint64_t bytes, struct byre_error *err);
+int allocator_can_raise(struct allocator *allocator, uint64_t offset,
+                        uint64_t bytes, struct byre_error *err);
+
 /* The count of the cluster at `host_offset`. */
 int allocator_get(struct allocator *allocator, uint64_t host_offset,
                   uint64_t *ret_count, struct byre_error *err);

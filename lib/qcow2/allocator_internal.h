@@ -5,6 +5,7 @@
  *     allocator.c           taking clusters, giving them back
  *     allocator_whole.c     taking many in a row
  *     allocator_stream.c    taking room for compressed streams
+ *     allocator_raise.c     one more pointer to what is in use already
  *     allocator_open.c      loading and checking the table
  *     refcount_cache.c      slices of refcount blocks
  *     refcount_writeback.c  writing them
@@ -54,10 +55,11 @@ struct refcount_cache {
     uint32_t bucket_bits;
 };
 
-/* Clusters in a row, each of which has lost one pointer. */
+/* Clusters in a row, each of which has lost as many pointers. */
 struct release {
     uint64_t cluster;
     uint64_t clusters;
+    uint32_t times; /* pointers */
     unsigned flags; /* ALLOCATOR_* */
 };
 
@@ -165,10 +167,11 @@ struct host_run allocator_make_run(struct allocator *a, uint64_t cluster,
 void allocator_start(struct allocator *a, uint64_t *ret_cursor,
                      uint64_t *ret_hint_lowered);
 
-/* Lowers each count of [cluster, end) by one.  Without `lock`. */
+/* Lowers each count of [cluster, end).  Without `lock`. */
 struct lowering {
     uint64_t cluster;
     uint64_t end;
+    uint32_t times; /* by how much */
     struct quarantine
         *quarantine; /* of what becomes free; NULL: free at once */
     unsigned flags;

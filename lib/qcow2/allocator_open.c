@@ -11,15 +11,6 @@
 #include "format/refcount.h"
 #include "qcow2/allocator_internal.h"
 
-static uint32_t log2_of(uint64_t power_of_two)
-{
-    uint32_t bits = 0;
-
-    while (power_of_two >> bits > 1)
-        bits++;
-    return bits;
-}
-
 static int set_limits(struct allocator *a, struct byre_error *err)
 {
     uint64_t size_bytes;

@@ -118,7 +118,8 @@ static int uncount(struct allocator *a, uint64_t cluster, uint64_t clusters,
                    struct byre_error *err)
 {
     struct lowering lowering = { .cluster = cluster,
-                                 .end = cluster + clusters };
+                                 .end = cluster + clusters,
+                                 .times = 1 };
 
     return allocator_lower(a, &lowering, err);
 }

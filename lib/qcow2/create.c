@@ -10,15 +10,6 @@
 #include "qcow2/create_head.h"
 #include "qcow2/create_luks.h"
 
-static uint32_t log2_of(uint64_t power_of_two)
-{
-    uint32_t bits = 0;
-
-    while (power_of_two >> bits > 1)
-        bits++;
-    return bits;
-}
-
 /* All guest clusters are mapped: it was asked for, or the data file is the disk
    and must say so. */
 static bool maps_all(const struct byre_create_options *opts)

@@ -7,6 +7,7 @@
 /* The fields of one call follow one another in the header (header.h). */
 #define AT_SIZE           24
 #define AT_REFCOUNT_TABLE 48
+#define AT_SNAPSHOTS      60
 #define AT_FEATURES       72
 
 static int write_fields(struct qcow2 *qcow2, uint64_t offset,
@@ -83,5 +84,66 @@ int header_write_refcount_table(struct qcow2 *qcow2, uint64_t offset,
         return r;
     qcow2->header.refcount_table_offset = offset;
     qcow2->header.refcount_table_clusters = clusters;
+    return BYRE_OK;
+}
+
+int header_write_snapshots(struct qcow2 *qcow2, uint64_t offset, uint32_t count,
+                           struct byre_error *err)
+{
+    uint8_t fields[12];
+    int r;
+
+    be32_put(fields, count);
+    be64_put(fields + 4, offset);
+    r = write_fields(qcow2, AT_SNAPSHOTS, fields, sizeof(fields), err);
+    if (r < 0)
+        return r;
+    qcow2->header.snapshot_count = count;
+    qcow2->header.snapshots_offset = offset;
+    return BYRE_OK;
+}
+
+int header_write_settle(struct qcow2 *qcow2, int r, struct byre_error *why,
+                        struct byre_error *err)
+{
+    if (r == BYRE_OK)
+        r = writer_barrier(&qcow2->writer, why);
+    else
+        writer_stick(&qcow2->writer, why);
+    if (r < 0 && err != NULL)
+        *err = *why;
+    return r;
+}
+
+int header_write_refcounts(struct qcow2 *qcow2, uint64_t offset,
+                           uint32_t clusters, uint32_t order,
+                           struct byre_error *err)
+{
+    struct qcow2_header *header = &qcow2->header;
+    uint8_t fields[52];
+    int r;
+
+    if (order == header->refcount_order)
+        return header_write_refcount_table(qcow2, offset, clusters, err);
+    if (header->version < 3)
+        return fail(err, BYRE_E_UNSUPPORTED,
+                    "an image of version 2 has refcounts of 16 bits; version 3 "
+                    "has others");
+
+    be64_put(fields, offset);
+    be32_put(fields + 8, clusters);
+    /* What lies between stays. */
+    be32_put(fields + 12, header->snapshot_count);
+    be64_put(fields + 16, header->snapshots_offset);
+    be64_put(fields + 24, header->incompatible);
+    be64_put(fields + 32, header->compatible);
+    be64_put(fields + 40, header->autoclear);
+    be32_put(fields + 48, order);
+    r = write_fields(qcow2, AT_REFCOUNT_TABLE, fields, sizeof(fields), err);
+    if (r < 0)
+        return r;
+    header->refcount_table_offset = offset;
+    header->refcount_table_clusters = clusters;
+    header->refcount_order = order;
     return BYRE_OK;
 }

@@ -22,7 +22,25 @@ int header_write_disk(struct qcow2 *qcow2, uint64_t size_bytes,
                       uint64_t l1_offset, uint32_t l1_entries,
                       struct byre_error *err);
 
+/* The snapshot table. */
+int header_write_snapshots(struct qcow2 *qcow2, uint64_t offset, uint32_t count,
+                           struct byre_error *err);
+
+/*
+ * Behind one of these, which has returned `r` and filled `why`: a barrier.  If
+ * either fails, nothing is written any more: the header may have arrived all
+ * the same, and which of the two the disk has is known when it is opened again;
+ * what was flushed until then by the other one could be lost.
+ */
+int header_write_settle(struct qcow2 *qcow2, int r, struct byre_error *why,
+                        struct byre_error *err);
+
 int header_write_refcount_table(struct qcow2 *qcow2, uint64_t offset,
                                 uint32_t clusters, struct byre_error *err);
+
+/* The same together with the width of the counts (version 3 only). */
+int header_write_refcounts(struct qcow2 *qcow2, uint64_t offset,
+                           uint32_t clusters, uint32_t order,
+                           struct byre_error *err);
 
 #endif

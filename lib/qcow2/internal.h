@@ -18,6 +18,7 @@
 #include "format/extensions.h"
 #include "format/header.h"
 #include "format/snapshot.h"
+#include "qcow2/bitmap_set.h"
 #include "qcow2/metadata.h"
 
 struct luks_texts;
@@ -32,23 +33,19 @@ struct snapshot_list {
     uint64_t table_bytes; /* of the whole table in the file */
 };
 
-struct bitmap_list {
-    struct byre_bitmap *public_entries;
-    char *texts;
-    size_t count;
-};
-
 struct qcow2 {
     struct engine engine; /* first, so that the two convert */
     struct byre_store *store;
     struct byre_store *data_store; /* where clusters live; often `store` */
     struct engine_limits limits;
+    bool to_check; /* see qcow2_open_to_check() */
     struct qcow2_header header;
     bool has_crypto;
     struct qcow2_crypto_extension crypto;
     bool has_bitmaps;
     bool bitmaps_damaged; /* the extension is; only listing them fails */
     char bitmaps_damage[BYRE_ERROR_MESSAGE_SIZE];
+    bool bitmaps_are_stale; /* an extension that nothing vouches for */
     struct qcow2_bitmaps_extension bitmaps_extension;
 
     /* Derived from the header. */
@@ -67,7 +64,7 @@ struct qcow2 {
     bool snapshots_loaded;
     struct snapshot_list snapshots;
     bool bitmaps_loaded;
-    struct bitmap_list bitmaps;
+    struct bitmap_set bitmaps;
     struct luks_texts *luks_texts; /* luks.c; NULL: not loaded */
 
     /* Of a disk that is open for writing (writable.c). */
@@ -76,6 +73,8 @@ struct qcow2 {
     struct metadata metadata;
     struct allocator *allocator;
     bool keep_space;
+    bool keep_clusters;
+    uint64_t refcount_cache_bytes; /* at most held of refcounts */
     /* Where the last cluster that may hold something ends. */
     atomic_uint_fast64_t file_end_bytes;
     pthread_mutex_t header_lock; /* of marking the image corrupt */
@@ -92,6 +91,9 @@ static inline struct qcow2 *qcow2_of(struct engine *engine)
 
 /* open.c: loads all of the active L1 table, for writing. */
 int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err);
+/* The same file: an empty cache of its L2 tables. */
+int qcow2_make_table_cache(struct qcow2 *qcow2, struct table_cache **ret_cache,
+                           struct byre_error *err);
 
 /* map.c, read.c, sparse.c */
 int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
@@ -151,16 +153,80 @@ int qcow2_unlock(struct engine *engine, const void *passphrase,
 /* snapshots.c */
 int qcow2_snapshots(struct engine *engine, const struct byre_snapshot **ret,
                     size_t *ret_count, struct byre_error *err);
+/* Its place in the list; `skipped`, a flag for each, or NULL: none is. */
 int qcow2_find_snapshot(struct qcow2 *qcow2,
                         const struct snapshot_selector *selector,
-                        const struct qcow2_snapshot **ret_snapshot,
+                        const bool *skipped, size_t *ret_index,
                         struct byre_error *err);
 void qcow2_snapshots_free(struct snapshot_list *list);
+/* Makes a list of a table in memory, which it takes over, also on failure. */
+int qcow2_snapshots_decode(struct qcow2 *qcow2, uint8_t *raw, size_t length,
+                           size_t count, struct snapshot_list *ret_list,
+                           struct byre_error *err);
+/* Takes over the list, in the place of the one there is. */
+void qcow2_snapshots_install(struct qcow2 *qcow2, struct snapshot_list *list);
 
-/* bitmaps.c */
+/* snapshot_create.c, snapshot_apply.c, snapshot_delete.c */
+int qcow2_snapshot_create(struct engine *engine,
+                          const struct byre_snapshot_options *opts,
+                          struct byre_error *err);
+int qcow2_snapshot_apply(struct engine *engine,
+                         const struct byre_snapshot_ref *ref,
+                         struct byre_error *err);
+int qcow2_snapshot_delete(struct engine *engine,
+                          const struct byre_snapshot_ref *refs, size_t count,
+                          struct byre_error *err);
+
+/* vm_state.c */
+int qcow2_vm_state_read(struct engine *engine, uint64_t offset, void *buf,
+                        size_t length, struct byre_error *err);
+int qcow2_vm_state_write(struct engine *engine, uint64_t offset,
+                         const void *buf, size_t length,
+                         struct byre_error *err);
+int qcow2_vm_state_reserve(struct engine *engine, uint64_t bytes,
+                           struct byre_error *err);
+/* Where it begins among guest offsets: the first L1 entry behind the disk. */
+uint64_t qcow2_vm_state_start(const struct qcow2 *qcow2);
+
+/* bitmap_ops.c */
+extern const struct bitmap_ops qcow2_bitmap_ops;
 int qcow2_bitmaps(struct engine *engine, const struct byre_bitmap **ret,
                   size_t *ret_count, struct byre_error *err);
-void qcow2_bitmaps_free(struct bitmap_list *list);
+
+/* bitmap_write.c: bitmaps of a disk that is open for writing */
+/* Loads all; with `may_give_up` those of a damaged directory are dropped. */
+int qcow2_bitmaps_open(struct qcow2 *qcow2, bool may_give_up,
+                       struct byre_error *err);
+/* What comes of a failure `r` of theirs: `r`, or BYRE_OK without bitmaps. */
+int qcow2_bitmaps_give_up(struct qcow2 *qcow2, bool allowed, int r,
+                          struct byre_error *err);
+/* Marks them in use in the file, durably; before anything else changes. */
+int qcow2_bitmaps_mark(struct qcow2 *qcow2, struct byre_error *err);
+void qcow2_bitmaps_forget(struct qcow2 *qcow2);
+/* The range is about to change.  Any number of threads inside the gate. */
+int qcow2_bitmaps_note_range(struct qcow2 *qcow2, uint64_t offset,
+                             uint64_t length, struct byre_error *err);
+static inline int qcow2_bitmaps_note(struct qcow2 *qcow2, uint64_t offset,
+                                     uint64_t length, struct byre_error *err)
+{
+    if (qcow2->bitmaps.noting == 0)
+        return BYRE_OK;
+    return qcow2_bitmaps_note_range(qcow2, offset, length, err);
+}
+/* All of the disk has changed.  With the gate closed, as the following. */
+void qcow2_bitmaps_mark_all(struct qcow2 *qcow2);
+/* Whether the disk may have that size. */
+int qcow2_bitmaps_check_size(const struct qcow2 *qcow2, uint64_t size_bytes,
+                             struct byre_error *err);
+/* The disk has another size: engine.size_bytes. */
+int qcow2_bitmaps_resize(struct qcow2 *qcow2, struct byre_error *err);
+
+/* bitmap_stale.c: an extension that no autoclear bit vouches for goes. */
+int qcow2_bitmaps_drop_stale(struct qcow2 *qcow2, struct byre_error *err);
+
+/* bitmap_store.c: writes them to the file, durably; in use or not. */
+int qcow2_bitmaps_write(struct qcow2 *qcow2, bool in_use,
+                        struct byre_error *err);
 
 /* writable.c */
 extern const struct writer_ops qcow2_writer_ops;
@@ -171,7 +237,18 @@ int qcow2_write(struct engine *engine, uint64_t offset, const void *buf,
                 size_t length, uint32_t flags, const struct write_order *order,
                 struct byre_error *err);
 int qcow2_flush(struct engine *engine, struct byre_error *err);
+/* Flushes until all that was released is free. */
+int qcow2_settle(struct qcow2 *qcow2, struct byre_error *err);
 int qcow2_finish(struct engine *engine, struct byre_error *err);
+int qcow2_end_write(struct engine *engine, struct byre_error *err);
+void qcow2_set_backing(struct engine *engine,
+                       const struct engine_backing *backing);
+/*
+ * Forgets all that is held of the tables, and loads it again: they were changed
+ * past the caches, which have nothing unwritten.  The caller is alone; after a
+ * failure nothing may be written any more, which writer_stick() is for.
+ */
+int qcow2_reload_structures(struct qcow2 *qcow2, struct byre_error *err);
 /* Raises file_end_bytes to `end`. */
 void qcow2_raise_file_end(struct qcow2 *qcow2, uint64_t end);
 void qcow2_writable_done(struct qcow2 *qcow2);
@@ -215,14 +292,57 @@ int qcow2_link_stream(struct engine *engine, const struct write_plan *plan,
 void qcow2_give_back_stream(struct engine *engine,
                             const struct write_plan *plan, uint32_t bytes);
 
+/* check.c */
+int qcow2_check(struct engine *engine, uint32_t repair, uint64_t memory_bytes,
+                const struct check_sink *sink, struct byre_check_result *ret,
+                struct byre_error *err);
+int qcow2_mark_sound(struct engine *engine, struct byre_error *err);
+
 /* zero.c */
 int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
                uint32_t flags, struct byre_error *err);
+/* The same, but bitmaps do not hear of it. */
+int qcow2_make_zero(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
+                    uint32_t flags, struct byre_error *err);
 int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err);
 
+/* backing.c */
+int qcow2_set_backing_name(struct engine *engine, const char *name,
+                           const char *format, struct byre_error *err);
+
+/* drop.c */
+/* Drops all clusters of [offset, end), whole clusters, with the gate closed. */
+int qcow2_drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
+                        struct byre_error *err);
+/* Flushes until nothing is left to be freed, and cuts what is free at the end
+   of the file. */
+int qcow2_cut_file(struct qcow2 *qcow2, struct byre_error *err);
+int qcow2_empty(struct engine *engine, const struct engine_progress *progress,
+                struct byre_error *err);
+
 /* resize.c */
+/* Makes the active L1 table one of `entries` at least; the caller is alone. */
+int qcow2_grow_l1(struct qcow2 *qcow2, uint64_t entries,
+                  struct byre_error *err);
 int qcow2_resize(struct engine *engine, uint64_t size_bytes,
                  uint32_t preallocation, struct byre_error *err);
+/* Whether the image, as one of `version`, may have a disk of that size. */
+int qcow2_check_resize(const struct qcow2 *qcow2, uint32_t version,
+                       uint64_t size_bytes, struct byre_error *err);
+
+/* amend.c */
+int qcow2_amend(struct engine *engine, const struct byre_amend_options *opts,
+                const struct engine_progress *progress, struct byre_error *err);
+
+/* luks_keys.c */
+int qcow2_key_add(struct engine *engine, uint32_t slot, const void *passphrase,
+                  size_t passphrase_bytes, uint64_t iter_time_msec,
+                  uint32_t flags, struct byre_error *err);
+int qcow2_key_erase(struct engine *engine, uint32_t slot, uint32_t flags,
+                    struct byre_error *err);
+int qcow2_key_erase_passphrase(struct engine *engine, const void *passphrase,
+                               size_t passphrase_bytes, uint32_t flags,
+                               struct byre_error *err);
 
 #endif

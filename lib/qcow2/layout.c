@@ -43,29 +43,28 @@ static int check_disk_size(const struct layout_choice *choice,
 }
 
 /*
- * Table and blocks count themselves.  Each round gives them what the round
- * before asked for; the sums only grow, and end because a block counts far more
- * than the table entry and the cluster that it costs.
+ * Each round gives table and blocks what the round before asked for; the sums
+ * only grow, and end because a block counts far more than the table entry and
+ * the cluster that it costs.
  */
-static void count_refcounts(const struct layout_choice *choice, uint64_t others,
-                            struct layout *layout)
+void layout_count_refcounts(uint32_t cluster_bits, uint32_t refcount_order,
+                            uint64_t others, uint64_t *ret_table_clusters,
+                            uint64_t *ret_block_clusters)
 {
     const uint64_t per_block =
-        refcounts_per_block(choice->cluster_bits, choice->refcount_order);
-    const uint64_t per_table_cluster = UINT64_C(1)
-                                       << (choice->cluster_bits - 3);
-    uint64_t *table = &layout->refcount_table.clusters;
-    uint64_t *blocks = &layout->refcount_blocks.clusters;
+        refcounts_per_block(cluster_bits, refcount_order);
+    const uint64_t per_table_cluster = UINT64_C(1) << (cluster_bits - 3);
+    uint64_t table = 0;
+    uint64_t blocks = 0;
     uint64_t all = 0;
 
-    *table = 0;
-    *blocks = 0;
-    while (others + *table + *blocks != all) {
-        all = others + *table + *blocks;
-        *blocks = div_round_up(all, per_block);
-        *table = div_round_up(*blocks, per_table_cluster);
+    while (others + table + blocks != all) {
+        all = others + table + blocks;
+        blocks = div_round_up(all, per_block);
+        table = div_round_up(blocks, per_table_cluster);
     }
-    layout->clusters = all;
+    *ret_table_clusters = table;
+    *ret_block_clusters = blocks;
 }
 
 static int check_file(const struct layout *layout, struct byre_error *err)
@@ -132,10 +131,13 @@ int layout_make(const struct layout_choice *choice, struct layout *ret_layout,
         layout.l2.clusters = layout.l1_entries;
     if (choice->clusters)
         layout.data.clusters = layout.guest_clusters;
-    count_refcounts(choice,
-                    1 + layout.l1.clusters + layout.luks.clusters +
-                        layout.l2.clusters + layout.data.clusters,
-                    &layout);
+    layout.clusters = 1 + layout.l1.clusters + layout.luks.clusters +
+                      layout.l2.clusters + layout.data.clusters;
+    layout_count_refcounts(choice->cluster_bits, choice->refcount_order,
+                           layout.clusters, &layout.refcount_table.clusters,
+                           &layout.refcount_blocks.clusters);
+    layout.clusters +=
+        layout.refcount_table.clusters + layout.refcount_blocks.clusters;
 
     r = check_file(&layout, err);
     if (r < 0)

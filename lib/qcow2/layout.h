@@ -55,6 +55,13 @@ struct layout {
 int layout_make(const struct layout_choice *choice, struct layout *ret_layout,
                 struct byre_error *err);
 
+/*
+ * The refcount table and blocks that count `others` clusters and themselves.
+ */
+void layout_count_refcounts(uint32_t cluster_bits, uint32_t refcount_order,
+                            uint64_t others, uint64_t *ret_table_clusters,
+                            uint64_t *ret_block_clusters);
+
 static inline uint64_t layout_bytes(const struct layout *layout,
                                     const struct layout_part *part)
 {

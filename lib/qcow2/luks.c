@@ -8,12 +8,10 @@
 
 #include "base/arith.h"
 #include "base/error.h"
-#include "crypto/luks1.h"
-#include "qcow2/internal.h"
+#include "qcow2/luks_area.h"
 
-/* Reads within the LUKS area; what it says of itself lies within it too. */
-static int read_luks_area(void *user, uint64_t offset, void *buf, size_t length,
-                          struct byre_error *err)
+int qcow2_read_luks_area(void *user, uint64_t offset, void *buf, size_t length,
+                         struct byre_error *err)
 {
     struct qcow2 *qcow2 = user;
 
@@ -26,8 +24,8 @@ static int read_luks_area(void *user, uint64_t offset, void *buf, size_t length,
                       err);
 }
 
-static int read_luks_header(struct qcow2 *qcow2, struct luks1_header *ret,
-                            struct byre_error *err)
+int qcow2_read_luks_header(struct qcow2 *qcow2, struct luks1_header *ret,
+                           struct byre_error *err)
 {
     uint8_t buf[LUKS1_HEADER_BYTES];
     uint64_t file_bytes;
@@ -48,7 +46,7 @@ static int read_luks_header(struct qcow2 *qcow2, struct luks1_header *ret,
                        " ends past the file's %" PRIu64 " bytes",
                        qcow2->crypto.length, qcow2->crypto.offset, file_bytes);
 
-    r = read_luks_area(qcow2, 0, buf, sizeof(buf), err);
+    r = qcow2_read_luks_area(qcow2, 0, buf, sizeof(buf), err);
     if (r < 0)
         return r;
     return luks1_header_decode(buf, sizeof(buf), qcow2->crypto.length, ret,
@@ -95,7 +93,7 @@ static int load_luks_texts(struct qcow2 *qcow2, struct luks_texts **ret_texts,
     if (texts == NULL)
         return fail_nomem(err, "a LUKS header", sizeof(*texts));
 
-    r = read_luks_header(qcow2, &texts->header, err);
+    r = qcow2_read_luks_header(qcow2, &texts->header, err);
     if (r == BYRE_OK)
         r = luks1_cipher_alg(&texts->header, texts->cipher_alg,
                              sizeof(texts->cipher_alg), err);
@@ -105,6 +103,16 @@ static int load_luks_texts(struct qcow2 *qcow2, struct luks_texts **ret_texts,
     }
     *ret_texts = texts;
     return BYRE_OK;
+}
+
+void qcow2_luks_slots_changed(struct qcow2 *qcow2,
+                              const struct luks1_header *header)
+{
+    pthread_mutex_lock(&qcow2->lists_lock);
+    if (qcow2->luks_texts != NULL)
+        memcpy(qcow2->luks_texts->header.slots, header->slots,
+               sizeof(header->slots));
+    pthread_mutex_unlock(&qcow2->lists_lock);
 }
 
 int qcow2_luks_info(struct engine *engine, struct byre_luks_info *info,
@@ -133,10 +141,10 @@ int qcow2_unlock(struct engine *engine, const void *passphrase,
         return sector_cipher_new_aes(passphrase, passphrase_bytes,
                                      &qcow2->transfer.cipher, err);
 
-    r = read_luks_header(qcow2, &header, err);
+    r = qcow2_read_luks_header(qcow2, &header, err);
     if (r < 0)
         return r;
-    return luks1_unlock(&header, read_luks_area, qcow2, passphrase,
+    return luks1_unlock(&header, qcow2_read_luks_area, qcow2, passphrase,
                         passphrase_bytes, qcow2->limits.max_kdf_iterations,
                         &qcow2->transfer.cipher, err);
 }

@@ -185,7 +185,7 @@ static int map_step(struct qcow2 *qcow2, uint64_t guest_offset, uint64_t length,
 static int load_slice(struct qcow2 *qcow2, uint64_t slice_offset,
                       struct byre_error *err)
 {
-    if (qcow2->engine.writable)
+    if (writer_is_set_up(&qcow2->writer))
         return writer_load_slice_to_read(&qcow2->writer, slice_offset, err);
     return table_cache_load(qcow2->tables, slice_offset, err);
 }

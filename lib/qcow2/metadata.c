@@ -85,6 +85,59 @@ int metadata_remove(struct metadata *metadata, uint64_t offset, uint64_t bytes,
     return r;
 }
 
+static int derive(const struct range_set *old, unsigned without,
+                  const struct range *added, size_t count,
+                  struct range_set *set, struct byre_error *err)
+{
+    size_t next = 0;
+    int r = BYRE_OK;
+
+    for (size_t i = 0; i <= old->count && r == BYRE_OK; i++) {
+        const struct range *range = i < old->count ? &old->ranges[i] : NULL;
+
+        if (range != NULL && (without >> range->kind & 1) != 0)
+            continue;
+        for (; r == BYRE_OK && next < count &&
+               (range == NULL || added[next].start < range->start);
+             next++)
+            r = add(set, added[next].kind, added[next].start,
+                    added[next].end - added[next].start, err);
+        if (r == BYRE_OK && range != NULL)
+            r = add(set, range->kind, range->start, range->end - range->start,
+                    err);
+    }
+    return r;
+}
+
+int metadata_derive(struct metadata *metadata, unsigned without,
+                    const struct range *added, size_t count,
+                    struct range_set *ret_set, struct byre_error *err)
+{
+    struct range_set set = { 0 };
+    int r;
+
+    pthread_rwlock_rdlock(&metadata->lock);
+    r = derive(&metadata->set, without, added, count, &set, err);
+    pthread_rwlock_unlock(&metadata->lock);
+    if (r < 0)
+        range_set_done(&set);
+    else
+        *ret_set = set;
+    return r;
+}
+
+void metadata_install(struct metadata *metadata, struct range_set *set)
+{
+    struct range_set old;
+
+    pthread_rwlock_wrlock(&metadata->lock);
+    old = metadata->set;
+    metadata->set = *set;
+    pthread_rwlock_unlock(&metadata->lock);
+    *set = (struct range_set){ 0 };
+    range_set_done(&old);
+}
+
 int metadata_check(struct metadata *metadata, uint64_t offset, uint64_t bytes,
                    struct byre_error *err)
 {

@@ -46,6 +46,17 @@ int metadata_remove(struct metadata *metadata, uint64_t offset, uint64_t bytes,
                     struct byre_error *err);
 
 /*
+ * Makes a set of what `metadata` has but for the kinds in `without`, a mask of
+ * 1 << kind, and of the structures in `added`, of whole clusters and in
+ * ascending order: for metadata_install(), which cannot fail.
+ */
+int metadata_derive(struct metadata *metadata, unsigned without,
+                    const struct range *added, size_t count,
+                    struct range_set *ret_set, struct byre_error *err);
+/* Takes over the set, in the place of what there was. */
+void metadata_install(struct metadata *metadata, struct range_set *set);
+
+/*
  * BYRE_E_CORRUPT if a write of `bytes` at `offset` would hit a structure; the
  * message says which.
  */

@@ -70,9 +70,9 @@ static int take_bitmaps(struct qcow2 *qcow2,
 {
     struct byre_error ignored;
 
-    if ((qcow2->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) == 0)
-        return BYRE_OK;
-    qcow2->has_bitmaps = true;
+    qcow2->has_bitmaps =
+        (qcow2->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) != 0;
+    qcow2->bitmaps_are_stale = !qcow2->has_bitmaps;
     qcow2->bitmaps_damaged =
         qcow2_bitmaps_extension_decode(extension, qcow2->header.cluster_bits,
                                        &qcow2->bitmaps_extension, &ignored) < 0;
@@ -247,6 +247,7 @@ static int choose_l1(struct qcow2 *qcow2,
                      struct byre_error *err)
 {
     const struct qcow2_snapshot *snapshot;
+    size_t index;
     int r;
 
     if (!snapshot_is_selected(selector)) {
@@ -255,10 +256,11 @@ static int choose_l1(struct qcow2 *qcow2,
         return BYRE_OK;
     }
 
-    r = qcow2_find_snapshot(qcow2, selector, &snapshot, err);
+    r = qcow2_find_snapshot(qcow2, selector, NULL, &index, err);
     if (r < 0)
         return r;
 
+    snapshot = &qcow2->snapshots.entries[index];
     r = qcow2_snapshot_check(snapshot, &qcow2->header, err);
     if (r < 0)
         return r;
@@ -280,13 +282,23 @@ static uint64_t enough_for_tables(const struct qcow2 *qcow2)
            qcow2->entry_words * 4;
 }
 
+int qcow2_make_table_cache(struct qcow2 *qcow2, struct table_cache **ret_cache,
+                           struct byre_error *err)
+{
+    const uint32_t slice_bytes = (UINT32_C(8) * qcow2->entry_words)
+                                 << qcow2->slice_bits;
+
+    return table_cache_new(
+        qcow2->store, slice_bytes,
+        min_u64(qcow2->limits.table_cache_bytes, enough_for_tables(qcow2)),
+        ret_cache, err);
+}
+
 static int prepare(struct engine *engine,
                    const struct snapshot_selector *selector,
                    struct byre_error *err)
 {
     struct qcow2 *qcow2 = qcow2_of(engine);
-    const uint32_t slice_bytes = (UINT32_C(8) * qcow2->entry_words)
-                                 << qcow2->slice_bits;
     uint64_t l1_offset, l1_entries;
     int r;
 
@@ -294,19 +306,17 @@ static int prepare(struct engine *engine,
     if (r < 0)
         return r;
 
-    /* Entries beyond the disk (VM state) are for nobody who reads it. */
-    l1_entries =
-        min_u64(l1_entries,
-                qcow2_l1_entries_needed(&qcow2->header, engine->size_bytes));
+    /* Entries beyond the disk (VM state) are left out where they are many. */
+    l1_entries = min_u64(
+        l1_entries,
+        max_u64(qcow2_l1_entries_needed(&qcow2->header, engine->size_bytes),
+                qcow2->limits.max_table_bytes / 8));
     r = l1_load(&qcow2->l1, qcow2->store, l1_offset, l1_entries,
                 qcow2->limits.max_table_bytes, err);
     if (r < 0)
         return r;
 
-    r = table_cache_new(
-        qcow2->store, slice_bytes,
-        min_u64(qcow2->limits.table_cache_bytes, enough_for_tables(qcow2)),
-        &qcow2->tables, err);
+    r = qcow2_make_table_cache(qcow2, &qcow2->tables, err);
     if (r < 0)
         return r;
     return cluster_reader_new(
@@ -320,7 +330,6 @@ static int prepare(struct engine *engine,
 int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err)
 {
     const struct qcow2_header *header = &qcow2->header;
-    int r;
 
     /* Room is made for all entries, not only for those the file reaches. */
     if (header->l1_entries > qcow2->limits.max_table_bytes / 8)
@@ -329,13 +338,8 @@ int qcow2_reload_l1(struct qcow2 *qcow2, struct byre_error *err)
                        " entries, more than the limit of %" PRIu64,
                        header->l1_entries, qcow2->limits.max_table_bytes / 8);
 
-    l1_done(&qcow2->l1);
-    l1_init(&qcow2->l1);
-    r = l1_load(&qcow2->l1, qcow2->store, header->l1_offset, header->l1_entries,
-                qcow2->limits.max_table_bytes, err);
-    if (r < 0)
-        return r;
-    return l1_grow(&qcow2->l1, header->l1_entries, err);
+    return l1_reload(&qcow2->l1, qcow2->store, header->l1_offset,
+                     header->l1_entries, qcow2->limits.max_table_bytes, err);
 }
 
 static void qcow2_free(struct engine *engine)
@@ -347,7 +351,7 @@ static void qcow2_free(struct engine *engine)
     table_cache_free(qcow2->tables);
     transfer_done(&qcow2->transfer);
     qcow2_snapshots_free(&qcow2->snapshots);
-    qcow2_bitmaps_free(&qcow2->bitmaps);
+    bitmap_set_done(&qcow2->bitmaps);
     free(qcow2->luks_texts);
     pthread_mutex_destroy(&qcow2->lists_lock);
     byre_store_unref(qcow2->data_store);
@@ -373,18 +377,26 @@ static const struct engine_ops qcow2_ops = {
     .discard = qcow2_discard,
     .flush = qcow2_flush,
     .resize = qcow2_resize,
+    .snapshot_create = qcow2_snapshot_create,
+    .snapshot_apply = qcow2_snapshot_apply,
+    .snapshot_delete = qcow2_snapshot_delete,
+    .vm_state_read = qcow2_vm_state_read,
+    .vm_state_write = qcow2_vm_state_write,
+    .vm_state_reserve = qcow2_vm_state_reserve,
     .finish = qcow2_finish,
+    .bitmap_ops = &qcow2_bitmap_ops,
+    .end_write = qcow2_end_write,
+    .set_backing_name = qcow2_set_backing_name,
+    .set_backing = qcow2_set_backing,
+    .empty = qcow2_empty,
+    .amend = qcow2_amend,
+    .key_add = qcow2_key_add,
+    .key_erase = qcow2_key_erase,
+    .key_erase_passphrase = qcow2_key_erase_passphrase,
+    .check = qcow2_check,
+    .mark_sound = qcow2_mark_sound,
     .free = qcow2_free,
 };
-
-static uint32_t log2_of(uint32_t power_of_two)
-{
-    uint32_t bits = 0;
-
-    while (power_of_two >> bits > 1)
-        bits++;
-    return bits;
-}
 
 static void derive_from_header(struct qcow2 *qcow2)
 {
@@ -434,11 +446,13 @@ static int read_header(struct qcow2 *qcow2, struct byre_error *err)
     r = read_names(qcow2, err);
     if (r < 0)
         return r;
-    return qcow2_header_check(&qcow2->header, err);
+    return qcow2->to_check ? qcow2_header_check_disk(&qcow2->header, err)
+                           : qcow2_header_check(&qcow2->header, err);
 }
 
-int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
-               struct engine **ret_engine, struct byre_error *err)
+static int open_store(struct byre_store *store,
+                      const struct engine_limits *limits, bool to_check,
+                      struct engine **ret_engine, struct byre_error *err)
 {
     struct qcow2 *qcow2 = calloc(1, sizeof(*qcow2));
     int r;
@@ -451,6 +465,7 @@ int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
     qcow2->store = store_ref(store);
     qcow2->data_store = store_ref(store);
     qcow2->limits = *limits;
+    qcow2->to_check = to_check;
     pthread_mutex_init(&qcow2->lists_lock, NULL);
     r = read_header(qcow2, err);
     if (r < 0) {
@@ -459,4 +474,17 @@ int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
     }
     *ret_engine = &qcow2->engine;
     return BYRE_OK;
+}
+
+int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
+               struct engine **ret_engine, struct byre_error *err)
+{
+    return open_store(store, limits, false, ret_engine, err);
+}
+
+int qcow2_open_to_check(struct byre_store *store,
+                        const struct engine_limits *limits,
+                        struct engine **ret_engine, struct byre_error *err)
+{
+    return open_store(store, limits, true, ret_engine, err);
 }

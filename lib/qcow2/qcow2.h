@@ -14,4 +14,12 @@
 int qcow2_open(struct byre_store *store, const struct engine_limits *limits,
                struct engine **ret_engine, struct byre_error *err);
 
+/*
+ * The same for an image that is to be checked: what only refcounts and
+ * snapshots need may be anything.
+ */
+int qcow2_open_to_check(struct byre_store *store,
+                        const struct engine_limits *limits,
+                        struct engine **ret_engine, struct byre_error *err);
+
 #endif

@@ -21,8 +21,9 @@ static int switch_header(struct rebuild *rebuild, struct byre_error *err)
         (rebuild->start + rebuild->blocks) * rebuild->cluster_bytes;
     int r;
 
-    r = header_write_refcount_table(rebuild->qcow2, table,
-                                    (uint32_t)rebuild->table_clusters, err);
+    r = header_write_refcounts(rebuild->qcow2, table,
+                               (uint32_t)rebuild->table_clusters,
+                               rebuild->order, err);
     if (r < 0)
         return r;
     return store_flush(rebuild->qcow2->store, err);
@@ -53,7 +54,8 @@ static uint64_t fixed_bytes(const struct rebuild *rebuild)
 }
 
 static int rebuild_init(struct rebuild *rebuild, struct qcow2 *qcow2,
-                        uint64_t budget_bytes, struct byre_error *err)
+                        const struct rebuild_options *options,
+                        struct byre_error *err)
 {
     const struct qcow2_header *header = &qcow2->header;
     uint64_t fixed, clusters;
@@ -61,9 +63,12 @@ static int rebuild_init(struct rebuild *rebuild, struct qcow2 *qcow2,
 
     *rebuild = (struct rebuild){
         .qcow2 = qcow2,
+        .progress = options->progress,
+        .order = options->refcount_order,
+        .low = options->low,
         .cluster_bytes = qcow2_cluster_bytes(header),
         .per_block =
-            refcounts_per_block(header->cluster_bits, header->refcount_order),
+            refcounts_per_block(header->cluster_bits, options->refcount_order),
         .block_index = BYRE_NO_OFFSET,
     };
     r = store_get_size(qcow2->store, &rebuild->file_bytes, err);
@@ -81,7 +86,8 @@ static int rebuild_init(struct rebuild *rebuild, struct qcow2 *qcow2,
     clusters += clusters / rebuild->per_block * 2 + 64;
     return reference_counts_init(
         &rebuild->counts, header->cluster_bits,
-        budget_bytes > fixed ? budget_bytes - fixed : 0, clusters, err);
+        options->budget_bytes > fixed ? options->budget_bytes - fixed : 0,
+        clusters, err);
 }
 
 static void rebuild_done(struct rebuild *rebuild)
@@ -99,6 +105,7 @@ static int build(struct rebuild *rebuild, struct byre_error *err)
     if (r < 0)
         return r;
 
+    rebuild->progress = NULL;
     r = rebuild_place(rebuild, err);
     if (r < 0)
         return r;
@@ -109,20 +116,69 @@ static int build(struct rebuild *rebuild, struct byre_error *err)
     return switch_header(rebuild, err);
 }
 
-int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
-                            struct byre_error *err)
+int qcow2_rebuild_check(struct qcow2 *qcow2,
+                        const struct rebuild_options *options,
+                        struct byre_error *err)
 {
     struct rebuild rebuild;
     int r;
 
-    r = rebuild_init(&rebuild, qcow2, budget_bytes, err);
+    r = rebuild_init(&rebuild, qcow2, options, err);
+    if (r == BYRE_OK)
+        r = rebuild_survey(&rebuild, err);
+    rebuild_done(&rebuild);
+    return r;
+}
+
+static int replace(struct qcow2 *qcow2, const struct rebuild_options *options,
+                   bool tolerant, struct byre_error *err)
+{
+    struct rebuild rebuild;
+    int r;
+
+    r = rebuild_init(&rebuild, qcow2, options, err);
+    rebuild.tolerant = tolerant;
     if (r == BYRE_OK)
         r = build(&rebuild, err);
     rebuild_done(&rebuild);
+    return r;
+}
+
+static struct rebuild_options same_width(const struct qcow2 *qcow2,
+                                         uint64_t budget_bytes)
+{
+    return (struct rebuild_options){
+        .refcount_order = qcow2->header.refcount_order,
+        .budget_bytes = budget_bytes,
+    };
+}
+
+int qcow2_replace_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
+                            struct byre_error *err)
+{
+    const struct rebuild_options options = same_width(qcow2, budget_bytes);
+
+    return replace(qcow2, &options, true, err);
+}
+
+int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
+                            struct byre_error *err)
+{
+    const struct rebuild_options options = same_width(qcow2, budget_bytes);
+
+    return qcow2_rebuild_as(qcow2, &options, err);
+}
+
+int qcow2_rebuild_as(struct qcow2 *qcow2, const struct rebuild_options *options,
+                     struct byre_error *err)
+{
+    int r;
+
+    r = replace(qcow2, options, false, err);
     if (r < 0)
         return r;
 
-    r = copied_flags_correct(qcow2, budget_bytes, err);
+    r = copied_flags_correct(qcow2, options->budget_bytes, err);
     if (r < 0)
         return r;
 

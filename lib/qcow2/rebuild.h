@@ -32,4 +32,34 @@
 int qcow2_rebuild_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
                             struct byre_error *err);
 
+/* A rebuild that gives the counts another width, and can be watched. */
+struct rebuild_options {
+    uint32_t refcount_order;
+    /* NULL: nobody watches.  Ends it only before anything is written. */
+    const struct engine_progress *progress;
+    uint64_t budget_bytes;
+    /* Into the first free room that is large enough, for an image that was
+       emptied, whose old blocks keep the file long.  BYRE_E_LIMIT, with nothing
+       written, if there is none. */
+    bool low;
+};
+
+/* BYRE_E_LIMIT where a count does not fit a width that the image does not have.
+ */
+int qcow2_rebuild_as(struct qcow2 *qcow2, const struct rebuild_options *options,
+                     struct byre_error *err);
+
+/* Whether that would be refused; writes nothing. */
+int qcow2_rebuild_check(struct qcow2 *qcow2,
+                        const struct rebuild_options *options,
+                        struct byre_error *err);
+
+/*
+ * The first half of that, for a check that has looked: whatever is wrong with
+ * entries, all that they refer to within the file is counted, as far as the
+ * refcounts are wide enough.  Flags and dirty bit stay as they are.
+ */
+int qcow2_replace_refcounts(struct qcow2 *qcow2, uint64_t budget_bytes,
+                            struct byre_error *err);
+
 #endif

@@ -19,10 +19,15 @@
 #define REBUILD_MOST_BLOCKS (QCOW2_MAX_REFCOUNT_TABLE_BYTES / 8)
 
 struct rebuild {
+    bool low; /* in the first room, not behind all that is in use */
     struct qcow2 *qcow2;
+    const struct engine_progress *progress; /* NULL: none, or too late */
+    uint64_t seen;                          /* references, of one walk */
+    uint32_t order;                         /* of the new counts */
     uint64_t cluster_bytes;
     uint64_t per_block; /* counts in a block */
     uint64_t file_bytes;
+    bool tolerant; /* of what a check has seen, and cannot mend */
     struct reference_counts counts;
     uint64_t end; /* one past the last cluster in use */
 

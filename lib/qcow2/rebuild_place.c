@@ -80,7 +80,8 @@ static bool search_window(const struct reference_counts *counts,
     for (uint64_t i = 0; i < counts->clusters; i++) {
         const uint64_t cluster = min_u64(counts->first + i, limit);
 
-        if (counts->counts[i] == 0 && counts->uses[i] == 0)
+        if (reference_counts_get(counts, i) == 0 &&
+            reference_counts_use(counts, i) == 0)
             continue;
         if (cluster > *start && cluster - *start >= wanted)
             return true;
@@ -115,19 +116,21 @@ static int find_room(struct rebuild *rebuild, uint64_t wanted, uint64_t limit,
     return BYRE_OK;
 }
 
-/* Behind all that is in use; a device may end there. */
+/* Behind all that is in use, where a device may end; or as low as it goes. */
 static int choose_place(struct rebuild *rebuild, struct byre_error *err)
 {
     const uint64_t limit = rebuild->file_bytes / rebuild->cluster_bytes;
     uint64_t start = 0;
     int r;
 
-    r = lay_out(rebuild, rebuild->end, err);
-    if (r < 0)
-        return r;
-    if (!rebuild->qcow2->store->identity.is_device ||
-        rebuild->start + rebuild->clusters <= limit)
-        return BYRE_OK;
+    if (!rebuild->low) {
+        r = lay_out(rebuild, rebuild->end, err);
+        if (r < 0)
+            return r;
+        if (!rebuild->qcow2->store->identity.is_device ||
+            rebuild->start + rebuild->clusters <= limit)
+            return BYRE_OK;
+    }
 
     rebuild->clusters = 0;
     r = find_room(rebuild, most_clusters(rebuild, limit), limit, &start, err);

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/arith.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "format/refcount.h"
@@ -60,8 +61,8 @@ static int put_count(struct rebuild *rebuild, uint64_t cluster, uint64_t count,
         if (r < 0)
             return r;
     }
-    refcount_put(rebuild->block, cluster % rebuild->per_block,
-                 rebuild->qcow2->header.refcount_order, count);
+    refcount_put(rebuild->block, cluster % rebuild->per_block, rebuild->order,
+                 min_u64(count, refcount_max(rebuild->order)));
     return BYRE_OK;
 }
 
@@ -71,9 +72,11 @@ static int put_window(struct rebuild *rebuild, struct byre_error *err)
     int r;
 
     for (uint64_t i = 0; i < counts->clusters; i++) {
-        if (counts->counts[i] == 0)
+        const uint32_t count = reference_counts_get(counts, i);
+
+        if (count == 0)
             continue;
-        r = put_count(rebuild, counts->first + i, counts->counts[i], err);
+        r = put_count(rebuild, counts->first + i, count, err);
         if (r < 0)
             return r;
     }

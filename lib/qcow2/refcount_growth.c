@@ -130,6 +130,7 @@ static int reserve_pending(struct allocator *a, struct byre_error *err)
 static void unplace(struct allocator *a, const struct placing *placing)
 {
     struct lowering lowering = { .cluster = placing->cluster,
+                                 .times = 1,
                                  .end = placing->cluster + 1 };
 
     if (metadata_remove(a->metadata, placing->cluster << a->cluster_bits,
@@ -288,6 +289,7 @@ static int use_larger(struct allocator *a, const struct larger_table *larger,
     const struct release old = {
         .cluster = a->table_offset >> a->cluster_bits,
         .clusters = old_bytes >> a->cluster_bits,
+        .times = 1,
     };
     int r;
 

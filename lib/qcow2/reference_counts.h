@@ -6,14 +6,17 @@
  * cost nothing.
  *
  *     for (first = 0; first != REFERENCE_COUNTS_END; first = counts.next) {
- *         reference_counts_start(&counts, first);
- *         ... a walk that calls reference_counts_add() ...
+ *         do {
+ *             reference_counts_start(&counts, first);
+ *             ... a walk that calls reference_counts_add() ...
+ *         } while (reference_counts_widen(&counts, err) > 0);
  *     }
  *
- * A cluster takes five bytes: a count of 32 bits, which stays at its maximum
- * once it is there, and a mask of what the cluster is used as.  (With 16 bits
- * the common widths would need a list for what exceeds them, and the images
- * with many snapshots, which do, are those that take longest as it is.)
+ * A cluster takes two bytes: a small count, and a mask of what the cluster is
+ * used as.  Where a count does not fit, all of them are made wide, five bytes
+ * each, and the window is walked again: that takes a thousand snapshots, or as
+ * many compressed streams in one cluster.  A wide count stays at its maximum
+ * once it is there.
  */
 #ifndef BYRE_QCOW2_REFERENCE_COUNTS_H
 #define BYRE_QCOW2_REFERENCE_COUNTS_H
@@ -28,6 +31,11 @@
 /* Not counted, but not to be written over. */
 #define REFERENCE_USE_RESERVED (UINT8_C(1) << 4)
 
+#define REFERENCE_USE_REFCOUNTS (UINT8_C(1) << 5) /* their table, a block */
+
+#define REFERENCE_USE_BITS   6
+#define REFERENCE_NARROW_MAX (UINT16_MAX >> REFERENCE_USE_BITS)
+
 #define REFERENCE_COUNTS_END UINT64_MAX
 #define REFERENCE_COUNT_MAX  UINT32_MAX
 
@@ -35,6 +43,11 @@ struct reference_counts {
     uint32_t cluster_bits;
     uint64_t clusters; /* of the window, never 0 */
     uint64_t first;
+    uint64_t budget_bytes;
+    uint64_t most_clusters;
+    bool wide;
+    bool saturated;   /* a count does not fit: see reference_counts_widen() */
+    uint16_t *narrow; /* uses below, count above; or, wide: */
     uint32_t *counts;
     uint8_t *uses;
 
@@ -53,6 +66,29 @@ int reference_counts_init(struct reference_counts *counts,
                           uint64_t most_clusters, struct byre_error *err);
 void reference_counts_done(struct reference_counts *counts);
 
+/*
+ * Positive if the window, which has been walked, must be walked again with
+ * wide counts; it may be shorter then.
+ */
+int reference_counts_widen(struct reference_counts *counts,
+                           struct byre_error *err);
+
+/* The count, and REFERENCE_USE_*, of a cluster by its place in the window. */
+static inline uint32_t
+reference_counts_get(const struct reference_counts *counts, uint64_t place)
+{
+    return counts->wide ? counts->counts[place]
+                        : (uint32_t)counts->narrow[place] >> REFERENCE_USE_BITS;
+}
+
+static inline uint8_t
+reference_counts_use(const struct reference_counts *counts, uint64_t place)
+{
+    return counts->wide ? counts->uses[place]
+                        : counts->narrow[place] &
+                              (uint8_t)((1u << REFERENCE_USE_BITS) - 1);
+}
+
 /* Moves the window to `first` and empties it. */
 void reference_counts_start(struct reference_counts *counts, uint64_t first);
 
@@ -70,6 +106,12 @@ void reference_counts_range(struct reference_counts *counts, uint64_t offset,
  */
 bool reference_counts_add(struct reference_counts *counts,
                           const struct reference *ref, uint64_t *ret_cluster);
+
+/*
+ * Whether a check counts the reference, whatever else is wrong with it: it is
+ * to clusters of the image file, or of what may be one.
+ */
+bool reference_is_counted(const struct reference *ref);
 
 /* Keeps the clusters from being taken for free, without counting them. */
 void reference_counts_reserve(struct reference_counts *counts, uint64_t offset,

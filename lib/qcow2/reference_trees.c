@@ -121,6 +121,7 @@ static int visit_l2_table(struct reference_walk *walk,
         .table_offset = table->offset,
         .index = index,
         .raw = raw,
+        .in_l1 = true,
         .copied = (raw & QCOW2_ENTRY_COPIED) != 0,
         .active = table->active,
         .snapshot = table->snapshot,
@@ -156,6 +157,79 @@ static int walk_tree(struct reference_walk *walk, struct reference *l1,
                                   err);
 }
 
+/* ---- Tables of a list ---- */
+
+static struct reference listed_reference(const struct reference_walk *walk,
+                                         const struct l2_reference *tables,
+                                         size_t index)
+{
+    return (struct reference){
+        .owner = REFERENCE_L2_TABLE,
+        .offset = tables[index].offset,
+        .bytes = walk->cluster_bytes,
+        .table_offset = BYRE_NO_OFFSET,
+        .index = index,
+        .snapshot = REFERENCE_NO_SNAPSHOT,
+    };
+}
+
+/* Its entries come from `bytes`, or are read in pieces where that is NULL. */
+static int walk_listed(struct reference_walk *walk, struct reference *table,
+                       const uint8_t *bytes, struct byre_error *err)
+{
+    const uint32_t words = walk->qcow2->entry_words;
+    int r;
+
+    r = reference_show(walk, table, err);
+    if (r != BYRE_OK || !reference_can_walk(table))
+        return r;
+    if (bytes == NULL)
+        return reference_walk_entries(walk, table, REFERENCE_INNER, words,
+                                      visit_cluster, err);
+    return reference_walk_piece(walk, table, bytes, 0,
+                                walk->cluster_bytes / (UINT64_C(8) * words),
+                                words, visit_cluster, err);
+}
+
+/* How many tables from the first on follow one another and fit the buffer. */
+static size_t neighbours(const struct reference_walk *walk,
+                         const struct l2_reference *tables, size_t count)
+{
+    const uint64_t most = REFERENCE_PIECE_BYTES / walk->cluster_bytes;
+    size_t n = 1;
+
+    while (n < count && n < most &&
+           tables[n].offset == tables[0].offset + n * walk->cluster_bytes)
+        n++;
+    return n;
+}
+
+int reference_walk_tables(struct reference_walk *walk,
+                          const struct l2_reference *tables, size_t count,
+                          struct byre_error *err)
+{
+    const bool whole = walk->cluster_bytes <= REFERENCE_PIECE_BYTES;
+    uint8_t *piece = walk->pieces[REFERENCE_INNER];
+    int r = BYRE_OK;
+
+    for (size_t i = 0, n; i < count && r >= 0; i += n) {
+        n = neighbours(walk, tables + i, count - i);
+        if (whole)
+            r = store_read(walk->qcow2->store, tables[i].offset, piece,
+                           (size_t)(n * walk->cluster_bytes), err);
+        for (size_t k = 0; k < n && r >= 0; k++) {
+            struct reference table = listed_reference(walk, tables, i + k);
+
+            r = walk_listed(walk, &table,
+                            whole ? piece + k * walk->cluster_bytes : NULL,
+                            err);
+        }
+    }
+    return r < 0 ? r : BYRE_OK;
+}
+
+/* ---- Disks ---- */
+
 int reference_walk_active(struct reference_walk *walk, struct byre_error *err)
 {
     const struct qcow2_header *header = &walk->qcow2->header;
@@ -190,10 +264,12 @@ static int walk_snapshot(struct reference_walk *walk, uint32_t index,
 
     if (!is_aligned(snapshot->l1_offset, walk->cluster_bytes))
         l1.faults |= REFERENCE_UNALIGNED;
-    if (qcow2_snapshot_check(snapshot, header, NULL) < 0)
+    else if (qcow2_snapshot_check(snapshot, header, NULL) < 0)
         l1.faults |= REFERENCE_DAMAGED;
     if (header->version >= 3 && snapshot->extra_bytes < 16)
         l1.faults |= REFERENCE_INCOMPLETE;
+    if (snapshot->extra_bytes > QCOW2_MAX_SNAPSHOT_EXTRA_BYTES)
+        l1.faults |= REFERENCE_OVERLONG;
     return walk_tree(walk, &l1, err);
 }
 

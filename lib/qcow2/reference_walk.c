@@ -23,7 +23,8 @@ static bool is_wanted(const struct reference_walk *walk,
                       const struct reference *ref)
 {
     if (ref->owner == REFERENCE_NOTHING)
-        return ref->faults != 0;
+        return ref->faults != 0 ||
+               ((walk->what & REFERENCES_ZEROES) != 0 && ref->kind == L2_ZERO);
     if (ref->owner != REFERENCE_EXTERNAL_DATA)
         return true;
     return (walk->what & REFERENCES_EXTERNAL) != 0 ||
@@ -69,10 +70,10 @@ static bool is_zero_entry(const uint8_t *entry, uint32_t words)
     return all == 0;
 }
 
-static int walk_piece(struct reference_walk *walk,
-                      const struct reference *table, const uint8_t *piece,
-                      uint64_t first, uint64_t count, uint32_t words,
-                      reference_entry_visit *each, struct byre_error *err)
+int reference_walk_piece(struct reference_walk *walk,
+                         const struct reference *table, const uint8_t *piece,
+                         uint64_t first, uint64_t count, uint32_t words,
+                         reference_entry_visit *each, struct byre_error *err)
 {
     const size_t entry_bytes = (size_t)words * 8;
 
@@ -110,8 +111,9 @@ int reference_walk_entries(struct reference_walk *walk,
         if (r < 0)
             return r;
 
-        r = walk_piece(walk, table, walk->pieces[level], at / entry_bytes,
-                       bytes / entry_bytes, words, each, err);
+        r = reference_walk_piece(walk, table, walk->pieces[level],
+                                 at / entry_bytes, bytes / entry_bytes, words,
+                                 each, err);
         if (r < 0)
             return r;
     }

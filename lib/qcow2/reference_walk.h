@@ -52,6 +52,12 @@ int reference_walk_entries(struct reference_walk *walk,
                            enum reference_level level, uint32_t words,
                            reference_entry_visit *each, struct byre_error *err);
 
+/* The same for a piece of it that is here already: entries from `first` on. */
+int reference_walk_piece(struct reference_walk *walk,
+                         const struct reference *table, const uint8_t *piece,
+                         uint64_t first, uint64_t count, uint32_t words,
+                         reference_entry_visit *each, struct byre_error *err);
+
 /* Whether a table can be where its reference says it is. */
 bool reference_can_walk(const struct reference *table);
 
@@ -59,5 +65,8 @@ bool reference_can_walk(const struct reference *table);
 int reference_walk_active(struct reference_walk *walk, struct byre_error *err);
 int reference_walk_snapshots(struct reference_walk *walk,
                              struct byre_error *err);
+int reference_walk_tables(struct reference_walk *walk,
+                          const struct l2_reference *tables, size_t count,
+                          struct byre_error *err);
 
 #endif

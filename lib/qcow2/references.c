@@ -2,6 +2,8 @@
 #include "qcow2/references.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/arith.h"
@@ -47,6 +49,11 @@ static int walk_refcounts(struct reference_walk *walk, struct byre_error *err)
     };
     int r;
 
+    /* Only an image that was opened to be checked has such a one. */
+    if (qcow2_header_check_refcounts(header, NULL) < 0)
+        return reference_show_table(walk, REFERENCE_REFCOUNT_TABLE,
+                                    header->refcount_table_offset, 0,
+                                    REFERENCE_DAMAGED, err);
     r = reference_show_table(walk, REFERENCE_REFCOUNT_TABLE, table.offset,
                              table.bytes, 0, err);
     if (r != BYRE_OK)
@@ -217,35 +224,83 @@ static int walk_all(struct reference_walk *walk, struct byre_error *err)
     return BYRE_OK;
 }
 
-int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
-                    void *user, struct byre_error *err)
+static int walk_begin(struct reference_walk *walk, struct byre_error *err)
 {
-    struct reference_walk walk = {
-        .qcow2 = qcow2,
-        .what = what,
-        .visit = visit,
-        .user = user,
-        .cluster_bytes = qcow2_cluster_bytes(&qcow2->header),
-    };
     int r;
 
-    r = store_get_size(qcow2->store, &walk.file_bytes, err);
+    walk->cluster_bytes = qcow2_cluster_bytes(&walk->qcow2->header);
+    r = store_get_size(walk->qcow2->store, &walk->file_bytes, err);
     if (r < 0)
         return r;
 
     for (int level = 0; level < REFERENCE_LEVELS; level++)
-        walk.pieces[level] = malloc(REFERENCE_PIECE_BYTES);
-    if (walk.pieces[REFERENCE_OUTER] == NULL ||
-        walk.pieces[REFERENCE_INNER] == NULL)
-        r = fail_nomem(err, "pieces of tables", REFERENCES_BUFFER_BYTES);
-    else
-        r = walk_all(&walk, err);
+        walk->pieces[level] = malloc(REFERENCE_PIECE_BYTES);
+    if (walk->pieces[REFERENCE_OUTER] == NULL ||
+        walk->pieces[REFERENCE_INNER] == NULL)
+        return fail_nomem(err, "pieces of tables", REFERENCES_BUFFER_BYTES);
+    return BYRE_OK;
+}
+
+static void walk_end(struct reference_walk *walk)
+{
     for (int level = 0; level < REFERENCE_LEVELS; level++)
-        free(walk.pieces[level]);
+        free(walk->pieces[level]);
+}
+
+int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
+                    void *user, struct byre_error *err)
+{
+    struct reference_walk walk = {
+        .qcow2 = qcow2, .what = what, .visit = visit, .user = user
+    };
+    int r;
+
+    r = walk_begin(&walk, err);
+    if (r == BYRE_OK)
+        r = walk_all(&walk, err);
+    walk_end(&walk);
     return r < 0 ? r : BYRE_OK;
 }
 
+int references_walk_tables(struct qcow2 *qcow2,
+                           const struct l2_reference *tables, size_t count,
+                           reference_visit *visit, void *user,
+                           struct byre_error *err)
+{
+    struct reference_walk walk = { .qcow2 = qcow2,
+                                   .visit = visit,
+                                   .user = user };
+    int r;
+
+    r = walk_begin(&walk, err);
+    if (r == BYRE_OK)
+        r = reference_walk_tables(&walk, tables, count, err);
+    walk_end(&walk);
+    return r;
+}
+
 /* ---- Words for messages ---- */
+
+void reference_describe(const struct reference *ref, char *text,
+                        size_t capacity)
+{
+    const char *owner = reference_owner_name(ref->owner);
+
+    if (ref->table_offset == BYRE_NO_OFFSET)
+        snprintf(text, capacity, "the %s at %" PRIu64, owner, ref->offset);
+    else if (ref->owner == REFERENCE_L1_TABLE)
+        snprintf(text, capacity,
+                 "the L1 table of snapshot %" PRIu64 " at %" PRIu64,
+                 ref->index + 1, ref->offset);
+    else if (ref->owner == REFERENCE_BITMAP_TABLE)
+        snprintf(text, capacity, "the table of bitmap %" PRIu64 " at %" PRIu64,
+                 ref->index + 1, ref->offset);
+    else
+        snprintf(text, capacity,
+                 "entry %" PRIu64 " of the table at %" PRIu64 " (0x%" PRIx64
+                 ", %s)",
+                 ref->index, ref->table_offset, ref->raw, owner);
+}
 
 const char *reference_owner_name(enum reference_owner owner)
 {
@@ -283,6 +338,7 @@ const char *reference_fault_text(uint32_t faults)
         "is not where the guest has it",
         "cannot be decoded",
         "does not record all that version 3 asks for",
+        "has more extra data than the limit of 1024 bytes",
     };
 
     assert(faults != 0);

@@ -56,6 +56,8 @@ enum reference_owner {
 #define REFERENCE_DAMAGED (UINT32_C(1) << 9)
 /* The L1 table of a snapshot that version 3 wants to record more about. */
 #define REFERENCE_INCOMPLETE (UINT32_C(1) << 10)
+/* The L1 table of a snapshot that records more than the limit of extra data. */
+#define REFERENCE_OVERLONG (UINT32_C(1) << 11)
 
 #define REFERENCE_NO_SNAPSHOT UINT32_MAX
 
@@ -73,6 +75,7 @@ struct reference {
     uint64_t table_offset;
     uint64_t index;
     uint64_t raw; /* the entry there, without its subcluster bitmap */
+    bool in_l1;   /* an entry of an L1 table */
     bool copied;
 
     bool active;           /* in the active tree */
@@ -98,6 +101,8 @@ typedef int reference_visit(void *user, const struct reference *ref,
 #define REFERENCES_ALL       UINT32_C(0x3f)
 /* Entries of the data file too, as REFERENCE_EXTERNAL_DATA. */
 #define REFERENCES_EXTERNAL (UINT32_C(1) << 6)
+/* Those that read as zeroes without a cluster too, as REFERENCE_NOTHING. */
+#define REFERENCES_ZEROES (UINT32_C(1) << 7)
 
 /*
  * Visits what `what` (REFERENCES_*) names.  An L2 table that several trees
@@ -108,10 +113,32 @@ typedef int reference_visit(void *user, const struct reference *ref,
 int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
                     void *user, struct byre_error *err);
 
+/* An L2 table, from wherever it is referred to: so many times. */
+struct l2_reference {
+    uint64_t offset; /* a multiple of the cluster size */
+    uint32_t times;
+};
+
+/*
+ * Visits the tables, as REFERENCE_L2_TABLE with `index` their place among
+ * `tables`, and what their entries refer to.  Neighbours are read together.
+ * Guest offsets are those in the range of a table.
+ */
+int references_walk_tables(struct qcow2 *qcow2,
+                           const struct l2_reference *tables, size_t count,
+                           reference_visit *visit, void *user,
+                           struct byre_error *err);
+
 #define REFERENCES_BUFFER_BYTES (UINT32_C(512) << 10)
 
 /* "L2 table" and so on, for messages. */
 const char *reference_owner_name(enum reference_owner owner);
+
+#define REFERENCE_TEXT_BYTES 160
+
+/* What the reference is and where it stands: "entry 3 of the table at ...". */
+void reference_describe(const struct reference *ref, char *text,
+                        size_t capacity);
 
 /* What the lowest of `faults` says of the entry: "is not aligned". */
 const char *reference_fault_text(uint32_t faults);

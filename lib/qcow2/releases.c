@@ -49,6 +49,7 @@ int releases_note(struct allocator *a, struct release release,
     int r;
 
     if (last != NULL && last->flags == release.flags &&
+        last->times == release.times &&
         last->cluster + last->clusters == release.cluster) {
         last->clusters += release.clusters;
         return BYRE_OK;
@@ -62,6 +63,13 @@ int releases_note(struct allocator *a, struct release release,
 
 int allocator_release(struct allocator *a, uint64_t offset, uint64_t bytes,
                       unsigned flags, struct byre_error *err)
+{
+    return allocator_release_times(a, offset, bytes, 1, flags, err);
+}
+
+int allocator_release_times(struct allocator *a, uint64_t offset,
+                            uint64_t bytes, uint32_t times, unsigned flags,
+                            struct byre_error *err)
 {
     const uint64_t first = offset >> a->cluster_bits;
     uint64_t end;
@@ -82,6 +90,7 @@ int allocator_release(struct allocator *a, uint64_t offset, uint64_t bytes,
     r = releases_note(a,
                       (struct release){ .cluster = first,
                                         .clusters = end - first,
+                                        .times = times,
                                         .flags = flags },
                       err);
     pthread_mutex_unlock(&a->lock);
@@ -257,6 +266,7 @@ static int lower_batch(struct allocator *a, struct release_batch *batch,
         struct lowering lowering = {
             .cluster = release->cluster,
             .end = release->cluster + release->clusters,
+            .times = release->times,
             .quarantine = quarantine,
             .flags = release->flags,
         };

@@ -20,6 +20,7 @@
 #include "qcow2/header_write.h"
 #include "qcow2/internal.h"
 #include "qcow2/preallocate.h"
+#include "qcow2/tree_counts.h"
 
 static uint64_t cluster_bytes(const struct qcow2 *qcow2)
 {
@@ -28,11 +29,6 @@ static uint64_t cluster_bytes(const struct qcow2 *qcow2)
 
 /* ---- The header ---- */
 
-/*
- * A write that fails may have arrived.  Which of the two headers the disk has
- * is known when it is opened again; what was flushed until then by the other
- * one could be lost.
- */
 static int switch_header(struct qcow2 *qcow2, uint64_t size_bytes,
                          uint64_t l1_offset, uint32_t l1_entries,
                          struct byre_error *err)
@@ -41,13 +37,7 @@ static int switch_header(struct qcow2 *qcow2, uint64_t size_bytes,
     int r;
 
     r = header_write_disk(qcow2, size_bytes, l1_offset, l1_entries, &why);
-    if (r == BYRE_OK)
-        r = writer_barrier(&qcow2->writer, &why);
-    else
-        writer_stick(&qcow2->writer, &why);
-    if (r < 0 && err != NULL)
-        *err = why;
-    return r;
+    return header_write_settle(qcow2, r, &why, err);
 }
 
 /* ---- The L1 table ---- */
@@ -107,8 +97,7 @@ static int switch_l1(struct qcow2 *qcow2, const struct host_run *run,
     return BYRE_OK;
 }
 
-static int grow_l1(struct qcow2 *qcow2, uint64_t entries,
-                   struct byre_error *err)
+int qcow2_grow_l1(struct qcow2 *qcow2, uint64_t entries, struct byre_error *err)
 {
     const uint64_t clusters = div_round_up(entries * 8, cluster_bytes(qcow2));
     struct host_run run;
@@ -131,88 +120,6 @@ static int grow_l1(struct qcow2 *qcow2, uint64_t entries,
 }
 
 /* ---- What lies behind the end ---- */
-
-/* Drops the entries of [offset, offset + length), whole clusters of a slice. */
-static int drop_entries(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
-                        bool table_goes, struct byre_error *err)
-{
-    struct raw_entry old[QCOW2_MOST_ENTRIES], none[QCOW2_MOST_ENTRIES];
-    bool any = false;
-    uint32_t count;
-    int r;
-
-    r = qcow2_entries_read(qcow2, offset, length, old, &count, err);
-    if (r < 0)
-        return r;
-
-    memset(none, 0, sizeof(none));
-    for (uint32_t i = 0; i < count; i++)
-        any = any || old[i].word != 0 || old[i].bitmap != 0;
-    if (any && !table_goes) {
-        r = qcow2_make_table(qcow2, offset, err);
-        if (r == BYRE_OK)
-            r = qcow2_entries_write(qcow2, offset, none, count, err);
-    }
-    for (uint32_t i = 0; any && r == BYRE_OK && i < count; i++)
-        r = qcow2_release_entry(qcow2, old[i], ALLOCATOR_PUNCH, err);
-    return r;
-}
-
-/* The table of an L1 entry whose entries are all dropped. */
-static int drop_table(struct qcow2 *qcow2, uint64_t index,
-                      struct byre_error *err)
-{
-    const uint64_t offset = l1_get(&qcow2->l1, index) & QCOW2_ENTRY_OFFSET_MASK;
-    int r;
-
-    r = l1_set(&qcow2->l1, index, 0, err);
-    if (r < 0)
-        return r;
-    table_cache_forget(qcow2->tables, offset, cluster_bytes(qcow2));
-    r = metadata_remove(&qcow2->metadata, offset, cluster_bytes(qcow2), err);
-    if (r < 0)
-        return r;
-    return allocator_release(qcow2->allocator, offset, cluster_bytes(qcow2),
-                             ALLOCATOR_PUNCH, err);
-}
-
-/* What one L1 entry stands for, from `offset` on. */
-static int drop_range(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
-                      struct byre_error *err)
-{
-    const uint64_t range = qcow2_l1_range_bytes(qcow2);
-    const uint64_t slice = qcow2_slice_range_bytes(qcow2);
-    const bool whole = offset % range == 0 && end - offset == range;
-    int r = BYRE_OK;
-
-    for (uint64_t at = offset; at < end && r == BYRE_OK;) {
-        const uint64_t n = min_u64(end - at, slice - at % slice);
-
-        r = drop_entries(qcow2, at, n, whole, err);
-        at += n;
-    }
-    if (r == BYRE_OK && whole)
-        r = drop_table(qcow2, offset / range, err);
-    return r;
-}
-
-/* All clusters from `offset`, a multiple of the cluster size, to `end`. */
-static int drop_clusters(struct qcow2 *qcow2, uint64_t offset, uint64_t end,
-                         struct byre_error *err)
-{
-    const uint64_t range = qcow2_l1_range_bytes(qcow2);
-    int r = BYRE_OK;
-
-    while (offset < end && r == BYRE_OK) {
-        const uint64_t next = min_u64(end, align_down(offset, range) + range);
-
-        /* An entry of flags alone names no table. */
-        if ((l1_get(&qcow2->l1, offset / range) & QCOW2_ENTRY_OFFSET_MASK) != 0)
-            r = drop_range(qcow2, offset, next, err);
-        offset = next;
-    }
-    return r;
-}
 
 /* The end of what L1 entries in memory stand for. */
 static uint64_t l1_end(const struct qcow2 *qcow2)
@@ -262,8 +169,8 @@ static int cover_backing(struct qcow2 *qcow2, uint64_t old_bytes,
         r = writer_is_zero(&qcow2->writer, at, end - at, &zero, &n, err);
         if (r == BYRE_OK && !zero) {
             n = min_u64(align_up(at + n, cluster), end) - at;
-            r = qcow2_zero(&qcow2->engine, align_down(at, cluster),
-                           n + at % cluster, 0, err);
+            r = qcow2_make_zero(qcow2, align_down(at, cluster),
+                                n + at % cluster, 0, err);
         }
         at += n;
     }
@@ -299,7 +206,7 @@ static int fill_new_part(struct qcow2 *qcow2, uint64_t old_bytes,
         (qcow2->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0;
     int r;
 
-    r = drop_clusters(qcow2, from, end, err);
+    r = qcow2_drop_clusters(qcow2, from, end, err);
     if (r == BYRE_OK)
         r = grow_data_file(qcow2, old_bytes, err);
     if (r == BYRE_OK)
@@ -328,64 +235,25 @@ static int grow(struct qcow2 *qcow2, uint64_t size_bytes,
     const uint64_t old_bytes = qcow2->engine.size_bytes;
     int r;
 
-    r = grow_l1(qcow2, qcow2_l1_entries_needed(&qcow2->header, size_bytes),
-                err);
+    r = qcow2_grow_l1(qcow2,
+                      qcow2_l1_entries_needed(&qcow2->header, size_bytes), err);
     if (r < 0)
         return r;
 
     qcow2->engine.size_bytes = size_bytes;
-    r = fill_new_part(qcow2, old_bytes, preallocation, err);
+    r = qcow2_bitmaps_resize(qcow2, err);
+    if (r == BYRE_OK)
+        r = fill_new_part(qcow2, old_bytes, preallocation, err);
     if (r == BYRE_OK)
         r = set_size(qcow2, size_bytes, err);
-    if (r < 0)
+    if (r < 0) {
         qcow2->engine.size_bytes = old_bytes;
+        qcow2_bitmaps_resize(qcow2, NULL);
+    }
     return r;
 }
 
 /* ---- Shrinking ---- */
-
-/* The end of the last cluster that counts say is in use. */
-static int used_end(struct qcow2 *qcow2, uint64_t file_bytes, uint64_t *ret_end,
-                    struct byre_error *err)
-{
-    uint64_t clusters = div_round_up(file_bytes, cluster_bytes(qcow2));
-
-    while (clusters > 0) {
-        uint64_t count;
-        int r;
-
-        r = allocator_get(qcow2->allocator,
-                          (clusters - 1) * cluster_bytes(qcow2), &count, err);
-        if (r < 0)
-            return r;
-        if (count > 0)
-            break;
-        clusters--;
-    }
-    /* A structure stays, even where its count is a lie. */
-    *ret_end = max_u64(clusters * cluster_bytes(qcow2),
-                       metadata_end(&qcow2->metadata));
-    return BYRE_OK;
-}
-
-/* What is free at the end of the file goes, when it is durably free. */
-static int cut_file(struct qcow2 *qcow2, struct byre_error *err)
-{
-    uint64_t file_bytes = 0, end = 0;
-    int r;
-
-    if (qcow2->store->identity.is_device)
-        return BYRE_OK;
-
-    r = qcow2_finish(&qcow2->engine, err);
-    if (r == BYRE_OK)
-        r = store_get_size(qcow2->store, &file_bytes, err);
-    if (r == BYRE_OK)
-        r = used_end(qcow2, file_bytes, &end, err);
-    if (r < 0 || end >= file_bytes)
-        return r;
-    return store_resize(qcow2->store, end, err);
-}
 
 static int shrink(struct qcow2 *qcow2, uint64_t size_bytes,
                   struct byre_error *err)
@@ -399,14 +267,17 @@ static int shrink(struct qcow2 *qcow2, uint64_t size_bytes,
         return r;
 
     qcow2->engine.size_bytes = size_bytes;
-    r = zero_tail(qcow2, size_bytes, err);
+    r = qcow2_bitmaps_resize(qcow2, err);
     if (r == BYRE_OK)
-        r = drop_clusters(qcow2, align_up(size_bytes, cluster_bytes(qcow2)),
-                          l1_end(qcow2), err);
+        r = zero_tail(qcow2, size_bytes, err);
+    if (r == BYRE_OK)
+        r = qcow2_drop_clusters(qcow2,
+                                align_up(size_bytes, cluster_bytes(qcow2)),
+                                l1_end(qcow2), err);
     if (r == BYRE_OK && qcow2->engine.needs_data_file)
         r = store_resize(qcow2->data_store, size_bytes, err);
     if (r == BYRE_OK)
-        r = cut_file(qcow2, err);
+        r = qcow2_cut_file(qcow2, err);
     if (r < 0)
         error_prefix(err, "the disk is smaller now, but the space behind it "
                           "could not be freed");
@@ -415,13 +286,13 @@ static int shrink(struct qcow2 *qcow2, uint64_t size_bytes,
 
 /* ---- The call ---- */
 
-static int check_resize(const struct qcow2 *qcow2, uint64_t size_bytes,
-                        struct byre_error *err)
+int qcow2_check_resize(const struct qcow2 *qcow2, uint32_t version,
+                       uint64_t size_bytes, struct byre_error *err)
 {
     const uint64_t entries =
         qcow2_l1_entries_needed(&qcow2->header, size_bytes);
 
-    if (qcow2->header.version < 3 && qcow2->header.snapshot_count > 0)
+    if (version < 3 && qcow2->header.snapshot_count > 0)
         return fail(err, BYRE_E_UNSUPPORTED,
                     "Can't resize a v2 image which has snapshots");
     if (entries > QCOW2_MAX_L1_ENTRIES)
@@ -436,7 +307,7 @@ static int check_resize(const struct qcow2 *qcow2, uint64_t size_bytes,
                     "limit of %llu: open the image with larger tables allowed",
                     (unsigned long long)size_bytes, (unsigned long long)entries,
                     (unsigned long long)(qcow2->limits.max_table_bytes / 8));
-    return BYRE_OK;
+    return qcow2_bitmaps_check_size(qcow2, size_bytes, err);
 }
 
 int qcow2_resize(struct engine *engine, uint64_t size_bytes,
@@ -447,7 +318,7 @@ int qcow2_resize(struct engine *engine, uint64_t size_bytes,
 
     r = writer_check(&qcow2->writer, err);
     if (r == BYRE_OK)
-        r = check_resize(qcow2, size_bytes, err);
+        r = qcow2_check_resize(qcow2, qcow2->header.version, size_bytes, err);
     if (r < 0 || size_bytes == engine->size_bytes)
         return r;
     return size_bytes > engine->size_bytes

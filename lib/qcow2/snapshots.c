@@ -11,10 +11,6 @@
 #include "base/error.h"
 #include "qcow2/internal.h"
 
-/* The most one entry can take: fixed part, extra data, two 16-bit texts. */
-#define MOST_ENTRY_BYTES                                                       \
-    (QCOW2_SNAPSHOT_FIXED_BYTES + QCOW2_MAX_SNAPSHOT_EXTRA_BYTES +             \
-     2 * UINT64_C(65535) + 8)
 #define FIRST_READ_BYTES 4096
 
 void qcow2_snapshots_free(struct snapshot_list *list)
@@ -26,16 +22,30 @@ void qcow2_snapshots_free(struct snapshot_list *list)
     *list = (struct snapshot_list){ 0 };
 }
 
+/* The most one entry can take: fixed part, extra data, two 16-bit texts. */
+static uint64_t most_entry_bytes(const struct qcow2 *qcow2)
+{
+    const uint32_t extra_bytes = qcow2->to_check
+                                     ? QCOW2_MOST_SNAPSHOT_EXTRA_BYTES
+                                     : QCOW2_MAX_SNAPSHOT_EXTRA_BYTES;
+
+    return QCOW2_SNAPSHOT_FIXED_BYTES + extra_bytes + 2 * UINT64_C(65535) + 8;
+}
+
 /* Decodes the whole table; `length` bytes of it are in list->raw. */
 static int decode_entries(const struct qcow2 *qcow2, struct snapshot_list *list,
                           size_t length, struct byre_error *err)
 {
+    int (*const decode)(const uint8_t *, size_t, uint64_t,
+                        struct qcow2_snapshot *, size_t *,
+                        struct byre_error *) =
+        qcow2->to_check ? qcow2_snapshot_decode_any : qcow2_snapshot_decode;
     size_t position = 0, entry_bytes;
 
     for (size_t i = 0; i < list->count; i++) {
-        const int r = qcow2_snapshot_decode(
-            list->raw + position, length - position, qcow2->header.size_bytes,
-            &list->entries[i], &entry_bytes, err);
+        const int r = decode(list->raw + position, length - position,
+                             qcow2->header.size_bytes, &list->entries[i],
+                             &entry_bytes, err);
 
         if (r < 0) {
             error_prefix(err, "snapshot %zu of %zu", i + 1, list->count);
@@ -56,9 +66,9 @@ static int load_entries(const struct qcow2 *qcow2, struct snapshot_list *list,
                         struct byre_error *err)
 {
     const uint64_t offset = qcow2->header.snapshots_offset;
-    const uint64_t most = min_u64(
-        min_u64(list->count * MOST_ENTRY_BYTES, QCOW2_MAX_SNAPSHOT_TABLE_BYTES),
-        qcow2->limits.max_table_bytes);
+    const uint64_t most = min_u64(min_u64(list->count * most_entry_bytes(qcow2),
+                                          QCOW2_MAX_SNAPSHOT_TABLE_BYTES),
+                                  qcow2->limits.max_table_bytes);
     uint64_t length = min_u64(FIRST_READ_BYTES, most);
     int r;
 
@@ -129,7 +139,11 @@ static int load(struct qcow2 *qcow2, struct snapshot_list *ret_list,
                 struct byre_error *err)
 {
     struct snapshot_list list = { .count = qcow2->header.snapshot_count };
-    int r = BYRE_OK;
+    int r;
+
+    r = qcow2_header_check_snapshots(&qcow2->header, err);
+    if (r < 0)
+        return r;
 
     list.entries = calloc(list.count + 1, sizeof(list.entries[0]));
     if (list.entries == NULL)
@@ -146,6 +160,40 @@ static int load(struct qcow2 *qcow2, struct snapshot_list *ret_list,
     }
     *ret_list = list;
     return BYRE_OK;
+}
+
+int qcow2_snapshots_decode(struct qcow2 *qcow2, uint8_t *raw, size_t length,
+                           size_t count, struct snapshot_list *ret_list,
+                           struct byre_error *err)
+{
+    struct snapshot_list list = { .raw = raw, .count = count };
+    int r;
+
+    list.entries = calloc(count + 1, sizeof(list.entries[0]));
+    if (list.entries == NULL)
+        r = fail_nomem(err, "the snapshot list", count);
+    else
+        r = decode_entries(qcow2, &list, length, err);
+    if (r == BYRE_OK)
+        r = publish_entries(&list, err);
+    if (r < 0)
+        qcow2_snapshots_free(&list);
+    else
+        *ret_list = list;
+    return r;
+}
+
+void qcow2_snapshots_install(struct qcow2 *qcow2, struct snapshot_list *list)
+{
+    struct snapshot_list old;
+
+    pthread_mutex_lock(&qcow2->lists_lock);
+    old = qcow2->snapshots;
+    qcow2->snapshots = *list;
+    qcow2->snapshots_loaded = true;
+    pthread_mutex_unlock(&qcow2->lists_lock);
+    qcow2_snapshots_free(&old);
+    *list = (struct snapshot_list){ 0 };
 }
 
 int qcow2_snapshots(struct engine *engine, const struct byre_snapshot **ret,
@@ -185,58 +233,59 @@ static bool matches(const struct byre_snapshot *snapshot, enum match_by by,
     return false;
 }
 
-/* The first match wins, as in QEMU. */
-static const struct qcow2_snapshot *find(const struct snapshot_list *list,
-                                         enum match_by by, const char *id,
-                                         const char *name)
+/* The first match wins, as in QEMU; the count if there is none. */
+static size_t find(const struct snapshot_list *list, const bool *skipped,
+                   enum match_by by, const char *id, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
-        if (matches(&list->public_entries[i], by, id, name))
-            return &list->entries[i];
+        if ((skipped == NULL || !skipped[i]) &&
+            matches(&list->public_entries[i], by, id, name))
+            return i;
     }
-    return NULL;
+    return list->count;
 }
 
-static const struct qcow2_snapshot *
-find_selected(const struct snapshot_list *list,
-              const struct snapshot_selector *selector)
+static size_t find_selected(const struct snapshot_list *list,
+                            const bool *skipped,
+                            const struct snapshot_selector *selector)
 {
     const char *either = selector->id_or_name;
-    const struct qcow2_snapshot *found;
 
     if (either != NULL) {
-        found = find(list, MATCH_ID, either, NULL);
-        return found != NULL ? found : find(list, MATCH_NAME, NULL, either);
+        const size_t found = find(list, skipped, MATCH_ID, either, NULL);
+
+        return found < list->count
+                   ? found
+                   : find(list, skipped, MATCH_NAME, NULL, either);
     }
     if (selector->id != NULL && selector->name != NULL)
-        return find(list, MATCH_BOTH, selector->id, selector->name);
+        return find(list, skipped, MATCH_BOTH, selector->id, selector->name);
     if (selector->id != NULL)
-        return find(list, MATCH_ID, selector->id, NULL);
-    return find(list, MATCH_NAME, NULL, selector->name);
+        return find(list, skipped, MATCH_ID, selector->id, NULL);
+    return find(list, skipped, MATCH_NAME, NULL, selector->name);
 }
 
 int qcow2_find_snapshot(struct qcow2 *qcow2,
                         const struct snapshot_selector *selector,
-                        const struct qcow2_snapshot **ret_snapshot,
+                        const bool *skipped, size_t *ret_index,
                         struct byre_error *err)
 {
     const struct byre_snapshot *unused_list;
-    const struct qcow2_snapshot *found;
-    size_t unused_count;
+    size_t found, count = 0;
     int r;
 
-    r = qcow2_snapshots(&qcow2->engine, &unused_list, &unused_count, err);
+    r = qcow2_snapshots(&qcow2->engine, &unused_list, &count, err);
     if (r < 0)
         return r;
 
-    found = find_selected(&qcow2->snapshots, selector);
-    if (found == NULL)
+    found = find_selected(&qcow2->snapshots, skipped, selector);
+    if (found == count)
         return fail(err, BYRE_E_NOT_FOUND,
                     "the image has no snapshot '%s' among its %zu",
                     selector->id_or_name != NULL ? selector->id_or_name
                     : selector->name != NULL     ? selector->name
                                                  : selector->id,
-                    qcow2->snapshots.count);
-    *ret_snapshot = found;
+                    count);
+    *ret_index = found;
     return BYRE_OK;
 }

@@ -129,10 +129,6 @@ static int check_writable(const struct qcow2 *qcow2, struct byre_error *err)
         return fail(err, BYRE_E_CORRUPT,
                     "Image is corrupt; cannot be opened read/write: copy its "
                     "disk, or repair it with check -r all");
-    if (header->autoclear & QCOW2_AUTOCLEAR_BITMAPS)
-        return fail(err, BYRE_E_UNSUPPORTED,
-                    "the image has persistent bitmaps, which writing would "
-                    "have to keep up to date; this version cannot");
     if (qcow2->store->ops.write == NULL || qcow2->store->ops.flush == NULL ||
         qcow2->data_store->ops.write == NULL ||
         qcow2->data_store->ops.flush == NULL)
@@ -145,7 +141,9 @@ static int check_writable(const struct qcow2 *qcow2, struct byre_error *err)
 static int clear_unknown_autoclear(struct qcow2 *qcow2, struct byre_error *err)
 {
     const struct qcow2_header *header = &qcow2->header;
-    const uint64_t known = header->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+    const uint64_t known = header->autoclear &
+                           (QCOW2_AUTOCLEAR_DATA_FILE_RAW |
+                            (qcow2->has_bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0));
     int r;
 
     if (header->autoclear == known)
@@ -167,14 +165,14 @@ static int guard_table(struct qcow2 *qcow2, enum metadata_kind kind,
                         engine_cluster_bytes(&qcow2->engine), err);
 }
 
-/* The L2 tables, `l1.held` of them at most; each lies in the file. */
-static int list_l2_tables(struct qcow2 *qcow2, uint64_t *ret_offsets,
-                          size_t *ret_count, struct byre_error *err)
+/* The L2 tables; each lies in the file. */
+static int list_l2_tables(struct qcow2 *qcow2, struct offset_list *list,
+                          struct byre_error *err)
 {
     const uint64_t end = atomic_load(&qcow2->file_end_bytes);
-    size_t count = 0;
+    int r = BYRE_OK;
 
-    for (uint64_t i = 0; i < qcow2->l1.held; i++) {
+    for (uint64_t i = 0; i < qcow2->l1.held && r == BYRE_OK; i++) {
         const uint64_t entry = l1_get(&qcow2->l1, i);
         uint64_t offset;
 
@@ -185,38 +183,57 @@ static int list_l2_tables(struct qcow2 *qcow2, uint64_t *ret_offsets,
                         "cluster of the file; run check",
                         (unsigned long long)i, (unsigned long long)entry);
         if (offset != 0)
-            ret_offsets[count++] = offset;
+            r = offset_list_add(list, offset, err);
     }
-    *ret_count = count;
-    return BYRE_OK;
-}
-
-static int compare_offsets(const void *left, const void *right)
-{
-    const uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-
-    return a < b ? -1 : a > b;
+    return r;
 }
 
 /* In the order of the file, in which adding to a set is cheap. */
-static int guard_l2_tables(struct qcow2 *qcow2, struct byre_error *err)
+static int guard_clusters(struct qcow2 *qcow2, enum metadata_kind kind,
+                          struct offset_list *list, size_t *ret_added,
+                          struct byre_error *err)
 {
     const uint64_t cluster = engine_cluster_bytes(&qcow2->engine);
-    const size_t bytes = (size_t)qcow2->l1.held * sizeof(uint64_t);
-    uint64_t *offsets = malloc(bytes > 0 ? bytes : 1);
-    size_t count = 0;
+    int r = BYRE_OK;
+
+    offset_list_sort(list);
+    *ret_added = 0;
+    while (*ret_added < list->count && r == BYRE_OK) {
+        r = guard_table(qcow2, kind, list->offsets[*ret_added], cluster, err);
+        *ret_added += r == BYRE_OK;
+    }
+    return r;
+}
+
+static int guard_l2_tables(struct qcow2 *qcow2, struct byre_error *err)
+{
+    struct offset_list list = { 0 };
+    size_t added;
     int r;
 
-    if (offsets == NULL)
-        return fail_nomem(err, "a list of L2 tables", bytes);
-
-    r = list_l2_tables(qcow2, offsets, &count, err);
-    if (r == BYRE_OK && count > 0)
-        qsort(offsets, count, sizeof(*offsets), compare_offsets);
-    for (size_t i = 0; i < count && r == BYRE_OK; i++)
-        r = guard_table(qcow2, METADATA_L2, offsets[i], cluster, err);
-    free(offsets);
+    r = list_l2_tables(qcow2, &list, err);
+    if (r == BYRE_OK)
+        r = guard_clusters(qcow2, METADATA_L2, &list, &added, err);
+    offset_list_done(&list);
     return r;
+}
+
+/* Those that were left in use too: they stay until they are removed. */
+static int guard_bitmaps(struct qcow2 *qcow2, bool may_give_up,
+                         struct byre_error *err)
+{
+    struct offset_list list = { 0 };
+    size_t added = 0;
+    int r;
+
+    r = bitmap_set_list_clusters(&qcow2->bitmaps, qcow2, &list, err);
+    if (r == BYRE_OK)
+        r = guard_clusters(qcow2, METADATA_BITMAPS, &list, &added, err);
+    for (size_t i = 0; i < added && r < 0; i++)
+        metadata_remove(&qcow2->metadata, list.offsets[i],
+                        engine_cluster_bytes(&qcow2->engine), NULL);
+    offset_list_done(&list);
+    return qcow2_bitmaps_give_up(qcow2, may_give_up, r, err);
 }
 
 static int guard_snapshots(struct qcow2 *qcow2, struct byre_error *err)
@@ -279,6 +296,8 @@ static int set_up_writer(struct qcow2 *qcow2,
         .backing = options->backing,
     };
     qcow2->keep_space = options->keep_space;
+    qcow2->keep_clusters = options->keep_clusters;
+    qcow2->refcount_cache_bytes = options->refcount_cache_bytes;
     return writer_init(&qcow2->writer,
                        qcow2->header.compression_type == QCOW2_COMPRESSION_ZSTD
                            ? CODEC_ZSTD
@@ -308,6 +327,44 @@ static int set_file_end(struct qcow2 *qcow2, struct byre_error *err)
     return BYRE_OK;
 }
 
+/* What is held in memory of the tables that a writer changes. */
+static int load_structures(struct qcow2 *qcow2, bool may_give_up_bitmaps,
+                           struct byre_error *err)
+{
+    int r;
+
+    r = qcow2_reload_l1(qcow2, err);
+    if (r == BYRE_OK)
+        r = set_file_end(qcow2, err);
+    if (r == BYRE_OK)
+        r = guard_structures(qcow2, err);
+    if (r == BYRE_OK)
+        r = guard_bitmaps(qcow2, may_give_up_bitmaps, err);
+    if (r == BYRE_OK)
+        r = allocator_new(qcow2, &qcow2->metadata, &qcow2->engine.gate,
+                          qcow2->refcount_cache_bytes, &qcow2->allocator, err);
+    return r;
+}
+
+int qcow2_reload_structures(struct qcow2 *qcow2, struct byre_error *err)
+{
+    struct table_cache *tables = NULL;
+    int r;
+
+    r = qcow2_make_table_cache(qcow2, &tables, err);
+    if (r < 0)
+        return r;
+
+    table_cache_free(qcow2->tables);
+    qcow2->tables = tables;
+    qcow2->writer.tables = tables;
+    allocator_free(qcow2->allocator);
+    qcow2->allocator = NULL;
+    metadata_done(&qcow2->metadata);
+    metadata_init(&qcow2->metadata);
+    return load_structures(qcow2, false, err);
+}
+
 int qcow2_prepare_write(struct engine *engine,
                         const struct write_options *options,
                         struct byre_error *err)
@@ -315,32 +372,37 @@ int qcow2_prepare_write(struct engine *engine,
     struct qcow2 *qcow2 = qcow2_of(engine);
     int r;
 
+    qcow2_writable_done(qcow2);
+    table_cache_forget_all(qcow2->tables);
     metadata_init(&qcow2->metadata);
     pthread_mutex_init(&qcow2->header_lock, NULL);
     qcow2->has_writer = true;
+    qcow2->refcount_cache_bytes = options->refcount_cache_bytes;
 
     r = check_writable(qcow2, err);
+    if (r == BYRE_OK && options->keep_clusters && qcow2->header.version < 3)
+        r = fail(err, BYRE_E_UNSUPPORTED,
+                 "discard-no-unref is only supported since qcow2 version 3: "
+                 "version 2 cannot say that a cluster it keeps is zero");
     if (r == BYRE_OK && (qcow2->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
         r = clear_unknown_autoclear(qcow2, err);
         if (r == BYRE_OK)
             r = qcow2_rebuild_refcounts(qcow2, REBUILD_BYTES, err);
     }
     if (r == BYRE_OK)
-        r = qcow2_reload_l1(qcow2, err);
+        r = qcow2_bitmaps_open(qcow2, options->may_give_up_bitmaps, err);
     if (r == BYRE_OK)
-        r = set_file_end(qcow2, err);
-    if (r == BYRE_OK)
-        r = guard_structures(qcow2, err);
-    if (r == BYRE_OK)
-        r = allocator_new(qcow2, &qcow2->metadata, &engine->gate,
-                          options->refcount_cache_bytes, &qcow2->allocator,
-                          err);
+        r = load_structures(qcow2, options->may_give_up_bitmaps, err);
     if (r == BYRE_OK)
         r = set_up_writer(qcow2, options, err);
     if (r == BYRE_OK)
         r = clear_unknown_autoclear(qcow2, err);
-    if (r < 0)
+    if (r == BYRE_OK)
+        r = qcow2_bitmaps_mark(qcow2, err);
+    if (r < 0) {
+        qcow2_writable_done(qcow2);
         return r;
+    }
     /* Found out once: later the refcount table may move meanwhile. */
     qcow2_may_have_holes(engine);
     engine->writable = true;
@@ -353,8 +415,13 @@ int qcow2_write(struct engine *engine, uint64_t offset, const void *buf,
                 size_t length, uint32_t flags, const struct write_order *order,
                 struct byre_error *err)
 {
-    return writer_write(&qcow2_of(engine)->writer, offset, buf, length, flags,
-                        order, err);
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    int r;
+
+    r = qcow2_bitmaps_note(qcow2, offset, length, err);
+    if (r < 0)
+        return r;
+    return writer_write(&qcow2->writer, offset, buf, length, flags, order, err);
 }
 
 int qcow2_flush(struct engine *engine, struct byre_error *err)
@@ -365,9 +432,8 @@ int qcow2_flush(struct engine *engine, struct byre_error *err)
 /* Releases need a flush to be lowered, one to be written, one to be free. */
 #define MOST_LAST_FLUSHES 4
 
-int qcow2_finish(struct engine *engine, struct byre_error *err)
+int qcow2_settle(struct qcow2 *qcow2, struct byre_error *err)
 {
-    struct qcow2 *qcow2 = qcow2_of(engine);
     int r;
 
     r = writer_flush(&qcow2->writer, err);
@@ -378,12 +444,54 @@ int qcow2_finish(struct engine *engine, struct byre_error *err)
     return r;
 }
 
+/* What bitmaps tell of is durable before they are. */
+int qcow2_finish(struct engine *engine, struct byre_error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    int r;
+
+    r = writer_flush(&qcow2->writer, err);
+    if (r == BYRE_OK)
+        r = qcow2_bitmaps_write(qcow2, false, err);
+    if (r == BYRE_OK)
+        r = qcow2_settle(qcow2, err);
+    return r;
+}
+
 void qcow2_writable_done(struct qcow2 *qcow2)
 {
     if (!qcow2->has_writer)
         return;
+    qcow2_bitmaps_forget(qcow2);
     writer_done(&qcow2->writer);
     allocator_free(qcow2->allocator);
+    qcow2->allocator = NULL;
     metadata_done(&qcow2->metadata);
     pthread_mutex_destroy(&qcow2->header_lock);
+    qcow2->has_writer = false;
+}
+
+/* What could not be written stays in memory, for readers. */
+int qcow2_end_write(struct engine *engine, struct byre_error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    struct byre_error why = { 0 };
+    int r;
+
+    r = qcow2_finish(engine, &why);
+    engine->writable = false;
+    if (r == BYRE_OK) {
+        qcow2_writable_done(qcow2);
+        return BYRE_OK;
+    }
+    writer_stick(&qcow2->writer, &why);
+    if (err != NULL)
+        *err = why;
+    return r;
+}
+
+void qcow2_set_backing(struct engine *engine,
+                       const struct engine_backing *backing)
+{
+    qcow2_of(engine)->writer.backing = *backing;
 }

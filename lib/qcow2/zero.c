@@ -396,27 +396,29 @@ static int zero_part(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
 
 /* ---- The calls ---- */
 
-int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
-               uint32_t flags, struct byre_error *err)
+int qcow2_make_zero(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
+                    uint32_t flags, struct byre_error *err)
 {
-    struct qcow2 *qcow2 = qcow2_of(engine);
+    const bool unmap =
+        (flags & BYRE_WRITE_MAY_UNMAP) != 0 && !qcow2->keep_clusters;
     const struct zeroing zeroing = {
-        .may_unmap = (flags & BYRE_WRITE_MAY_UNMAP) != 0,
+        .may_unmap = unmap,
         .fast = (flags & BYRE_WRITE_FAST_ZERO) != 0,
-        .release = flags & BYRE_WRITE_MAY_UNMAP ? ALLOCATOR_PUNCH : 0,
+        .release = unmap ? ALLOCATOR_PUNCH : 0,
     };
     const uint64_t unit = unit_bytes(qcow2);
     const uint64_t end = offset + length;
     /* The last unit of the disk counts as whole. */
-    const uint64_t last =
-        end == engine->size_bytes ? align_up(end, unit) : align_down(end, unit);
+    const uint64_t last = end == qcow2->engine.size_bytes
+                              ? align_up(end, unit)
+                              : align_down(end, unit);
     const uint64_t first = align_up(offset, unit);
     int r;
 
     r = writer_check(&qcow2->writer, err);
     if (r < 0)
         return r;
-    if (qcow2->keep_space)
+    if (qcow2->keep_space || qcow2->keep_clusters)
         flags &= ~BYRE_WRITE_MAY_UNMAP;
     if (!has_zero_entries(qcow2))
         return writer_write_zeroes(&qcow2->writer, offset, length, flags, err);
@@ -432,11 +434,23 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
     return r;
 }
 
+int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
+               uint32_t flags, struct byre_error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    int r;
+
+    r = qcow2_bitmaps_note(qcow2, offset, length, err);
+    if (r < 0)
+        return r;
+    return qcow2_make_zero(qcow2, offset, length, flags, err);
+}
+
 int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err)
 {
     struct qcow2 *qcow2 = qcow2_of(engine);
-    const struct zeroing zeroing = { .may_unmap = true,
+    const struct zeroing zeroing = { .may_unmap = !qcow2->keep_clusters,
                                      .release = ALLOCATOR_PUNCH };
     const uint64_t cluster = engine_cluster_bytes(engine);
     const uint64_t end = offset + length;
@@ -447,6 +461,9 @@ int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
 
     r = writer_check(&qcow2->writer, err);
     if (r < 0 || first >= last || !has_zero_entries(qcow2))
+        return r;
+    r = qcow2_bitmaps_note(qcow2, first, min_u64(last, end) - first, err);
+    if (r < 0)
         return r;
     return zero_units(qcow2, first, last - first, 0, &zeroing, err);
 }

@@ -66,6 +66,7 @@ static const struct engine_ops raw_ops = {
     .flush = raw_flush,
     .resize = raw_resize,
     .finish = raw_flush,
+    .end_write = raw_end_write,
     .free = raw_free,
 };
 

@@ -30,6 +30,7 @@ int raw_prepare_write(struct engine *engine,
         return fail(err, BYRE_E_STATE,
                     "the store has no functions to write and flush");
     raw->keep_space = options->keep_space;
+    atomic_store(&raw->stuck, false);
     engine->writable = true;
     return BYRE_OK;
 }
@@ -135,6 +136,14 @@ int raw_flush(struct engine *engine, struct byre_error *err)
     r = store_flush(raw->store, err);
     if (r < 0)
         atomic_store(&raw->stuck, true);
+    return r;
+}
+
+int raw_end_write(struct engine *engine, struct byre_error *err)
+{
+    const int r = raw_flush(engine, err);
+
+    engine->writable = false;
     return r;
 }
 

@@ -35,6 +35,7 @@ int raw_zero(struct engine *engine, uint64_t offset, uint64_t length,
 int raw_discard(struct engine *engine, uint64_t offset, uint64_t length,
                 struct byre_error *err);
 int raw_flush(struct engine *engine, struct byre_error *err);
+int raw_end_write(struct engine *engine, struct byre_error *err);
 int raw_resize(struct engine *engine, uint64_t size_bytes,
                uint32_t preallocation, struct byre_error *err);
 

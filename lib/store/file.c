@@ -247,6 +247,14 @@ struct file_store *file_store_of(struct byre_store *store)
     return store->ops.read == file_read ? store->user : NULL;
 }
 
+void file_store_enable_writing(struct byre_store *store)
+{
+    store->ops.write = file_ops.write;
+    store->ops.resize = file_ops.resize;
+    store->ops.zero = file_ops.zero;
+    store->ops.discard = file_ops.discard;
+}
+
 int file_store_new(struct file_store *file, bool writable,
                    struct byre_store **ret_store, struct byre_error *err)
 {
@@ -263,7 +271,9 @@ int file_store_new(struct file_store *file, bool writable,
     }
     r = store_new(&ops, file, file->block_device ? "host_device" : "file",
                   ret_store, err);
-    if (r == BYRE_OK)
-        (*ret_store)->allocated = file_allocated;
-    return r;
+    if (r < 0)
+        return r;
+    (*ret_store)->allocated = file_allocated;
+    (*ret_store)->make_writable = file_make_writable;
+    return BYRE_OK;
 }

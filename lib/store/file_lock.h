@@ -34,6 +34,13 @@ int file_lock_take(int fd, struct file_lock *held,
                    const struct file_lock *wanted, const char *name,
                    struct byre_error *err);
 
+/*
+ * Has another descriptor of the same file hold the same.  Nobody can be in the
+ * way who was not for `held`.
+ */
+int file_lock_copy(int fd, const struct file_lock *held,
+                   struct byre_error *err);
+
 /* Gives back what is held.  Closing the last descriptor does the same. */
 void file_lock_release(int fd, struct file_lock *held);
 

@@ -62,6 +62,7 @@ static int store_from_fd(int fd, unsigned flags, struct byre_store **ret_store,
     file->fd = fd;
     file->block_device = S_ISBLK(st.st_mode);
     file->no_sync = (flags & FILE_STORE_NO_SYNC) != 0;
+    file->may_write = true;
     r = file_store_new(file, (flags & FILE_STORE_WRITE) != 0, ret_store, err);
     if (r < 0)
         goto out;
@@ -172,8 +173,71 @@ int file_store_open_fd(int fd, unsigned flags, struct byre_store **ret_store,
     if (r < 0)
         return r;
     file_store_of(*ret_store)->shares_locks = is_duplicate;
+    file_store_of(*ret_store)->may_write =
+        check_access(fd, FILE_STORE_WRITE, NULL) == BYRE_OK;
     if ((flags & FILE_STORE_DIRECT) && !is_duplicate)
         set_direct(*ret_store);
+    return BYRE_OK;
+}
+
+/* Another description of the same file, by its descriptor or its name. */
+static int open_again(const struct byre_store *store, const char *path,
+                      struct byre_error *err)
+{
+    const struct file_store *file = store->user;
+    struct store_identity found;
+    struct stat st;
+    int fd = reopen(file->fd, FILE_STORE_WRITE);
+
+    if (fd < 0 && errno == ENOENT && path != NULL)
+        fd = open(path, open_flags(FILE_STORE_WRITE));
+    if (fd < 0)
+        return fail_errno(err, errno, "Could not open '%s' for writing",
+                          path != NULL ? path : "the file");
+    if (fstat(fd, &st) < 0) {
+        close(fd);
+        return fail_errno(err, errno, "cannot tell what it is");
+    }
+    found = identity_of(&st);
+    if (found.is_device == store->identity.is_device &&
+        found.device == store->identity.device &&
+        found.inode == store->identity.inode)
+        return fd;
+    close(fd);
+    return fail(err, BYRE_E_STATE,
+                "'%s' is another file by now, and is not opened for writing",
+                path);
+}
+
+/*
+ * The new description has all locks before the old one goes, and takes its
+ * number, so that nobody who only asks for the size sees a difference.
+ */
+int file_make_writable(struct byre_store *store, const char *path, bool no_sync,
+                       struct byre_error *err)
+{
+    struct file_store *file = store->user;
+    int fd, r;
+
+    if (store->ops.write == NULL && !file->may_write)
+        return fail(err, BYRE_E_STATE,
+                    "the image was opened by a descriptor for reading only; to "
+                    "write it, open one for reading and writing");
+    if (store->ops.write == NULL) {
+        fd = open_again(store, path, err);
+        if (fd < 0)
+            return fd;
+        r = file_lock_copy(fd, &file->held, err);
+        if (r == BYRE_OK && dup3(fd, file->fd, O_CLOEXEC) < 0)
+            r = fail_errno(err, errno, "cannot replace a descriptor");
+        close(fd);
+        if (r < 0)
+            return r;
+        if (atomic_load(&file->direct))
+            set_direct(store);
+        file_store_enable_writing(store);
+    }
+    file->no_sync = no_sync;
     return BYRE_OK;
 }
 

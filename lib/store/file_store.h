@@ -19,7 +19,8 @@ struct file_store {
     int fd;
     bool block_device;
     bool no_sync;
-    bool shares_locks;  /* the descriptor's locks outlive it: a duplicate */
+    bool may_write;    /* opening it for writing is not behind anybody's back */
+    bool shares_locks; /* the descriptor's locks outlive it: a duplicate */
     atomic_bool direct; /* O_DIRECT is set */
     struct file_lock held;
 };
@@ -33,6 +34,13 @@ struct file_store *file_store_of(struct byre_store *store);
  */
 int file_store_new(struct file_store *file, bool writable,
                    struct byre_store **ret_store, struct byre_error *err);
+
+/* Gives it the functions that change it. */
+void file_store_enable_writing(struct byre_store *store);
+
+/* file_open.c */
+int file_make_writable(struct byre_store *store, const char *path, bool no_sync,
+                       struct byre_error *err);
 
 /* Functions of struct byre_store_ops. */
 int file_get_size(void *user, uint64_t *ret_size_bytes, struct byre_error *err);

@@ -170,6 +170,19 @@ static struct byre_store_ops ops_like(const struct byre_store_ops *base)
     };
 }
 
+/* As its base, which may get functions that it lacked. */
+static int slice_make_writable(struct byre_store *store, const char *path,
+                               bool no_sync, struct byre_error *err)
+{
+    struct slice_store *slice = store->user;
+    int r;
+
+    r = store_make_writable(slice->base, path, no_sync, err);
+    if (r == BYRE_OK)
+        store->ops = ops_like(&slice->base->ops);
+    return r;
+}
+
 int slice_store_new(struct byre_store *base, uint64_t offset, uint64_t length,
                     struct byre_store **ret_store, struct byre_error *err)
 {
@@ -203,5 +216,6 @@ int slice_store_new(struct byre_store *base, uint64_t offset, uint64_t length,
     (*ret_store)->identity = base->identity;
     (*ret_store)->file_offset = base->file_offset + offset;
     (*ret_store)->allocated = slice_allocated;
+    (*ret_store)->make_writable = slice_make_writable;
     return BYRE_OK;
 }

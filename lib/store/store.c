@@ -286,6 +286,17 @@ int store_discard(struct byre_store *store, uint64_t offset, uint64_t length,
     return r == BYRE_E_UNSUPPORTED ? BYRE_OK : r;
 }
 
+int store_make_writable(struct byre_store *store, const char *path,
+                        bool no_sync, struct byre_error *err)
+{
+    if (store->make_writable != NULL)
+        return store->make_writable(store, path, no_sync, err);
+    if (store->ops.write != NULL && store->ops.flush != NULL)
+        return BYRE_OK;
+    return fail(err, BYRE_E_STATE,
+                "the store has no functions to write and flush");
+}
+
 uint64_t store_allocated_bytes(struct byre_store *store)
 {
     uint64_t bytes;

@@ -34,6 +34,9 @@ struct byre_store {
     atomic_uint failed_flushes;
     /* What is allocated to it on its medium; NULL: cannot be told. */
     int (*allocated)(void *user, uint64_t *ret_bytes, struct byre_error *err);
+    /* Opens it for writing, if it is not; NULL: it stays as it is. */
+    int (*make_writable)(struct byre_store *store, const char *path,
+                         bool no_sync, struct byre_error *err);
 };
 
 /* The largest offset a store may have: byte counts fit the system's off_t. */
@@ -92,6 +95,15 @@ int store_zero_fast(struct byre_store *store, uint64_t offset, uint64_t length,
  */
 int store_discard(struct byre_store *store, uint64_t offset, uint64_t length,
                   struct byre_error *err);
+
+/*
+ * Gives a store that is open for reading the functions to write; one that has
+ * them keeps them.  `path` is where its file is, if it is known, else NULL;
+ * with `no_sync` flushes do not wait for the disk.  Nobody uses the store
+ * meanwhile.
+ */
+int store_make_writable(struct byre_store *store, const char *path,
+                        bool no_sync, struct byre_error *err);
 
 /* Bytes the store takes on its medium, or BYRE_NO_OFFSET if unknown. */
 uint64_t store_allocated_bytes(struct byre_store *store);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "memory.h"
 #include "runner.h"
 #include "scratch.h"
 
@@ -66,21 +67,20 @@ static int follow_recipe(struct beginning *beginning, struct byre_error *err)
 
 /* ---- The others ---- */
 
-static void fill_base(struct beginning *beginning)
+static int fill_base(struct beginning *beginning, struct byre_error *err)
 {
     const struct image_kind *kind = beginning->plan->kind;
     const size_t disk_bytes = (size_t)image_kind_disk(kind);
     const size_t index = image_kind_stores(kind) - 1;
-    size_t shown = (size_t)kind->base_bytes;
+    const size_t base_bytes = (size_t)kind->base_bytes;
+    uint8_t *shown = memory_new(base_bytes);
 
-    shown = shown < disk_bytes ? shown : disk_bytes;
-    beginning->files[index] = malloc((size_t)kind->base_bytes);
-    beginning->file_bytes[index] = (size_t)kind->base_bytes;
-    if (beginning->files[index] == NULL)
-        abort();
-    image_kind_base(kind, beginning->files[index]);
-    for (size_t i = 0; i < shown; i++)
-        beginning->disk[i] = beginning->files[index][i];
+    image_kind_base(kind, shown);
+    memcpy(beginning->disk, shown,
+           base_bytes < disk_bytes ? base_bytes : disk_bytes);
+    free(shown);
+    return image_kind_base_file(kind, &beginning->files[index],
+                                &beginning->file_bytes[index], err);
 }
 
 int beginning_init(struct beginning *beginning, const struct plan *plan,
@@ -93,7 +93,7 @@ int beginning_init(struct beginning *beginning, const struct plan *plan,
     if (beginning->disk == NULL)
         abort();
     if (plan->kind->base_bytes > 0)
-        fill_base(beginning);
+        return fill_base(beginning, err);
     return BYRE_OK;
 }
 

@@ -32,6 +32,12 @@ static const struct {
     { { .kind = "lazy-4k", .script = "mixed" }, 20 },
     { { .kind = "overlay-short-4k", .script = "mixed" }, 30 },
     { { .kind = "snapshot-4k", .script = "overwrite" }, 30 },
+    { { .kind = "chain-qcow2-4k", .script = "commit" }, 30 },
+    { { .kind = "moves-4k", .script = "rebase" }, 30 },
+    { { .kind = "v3-4k", .script = "snap" }, 20 },
+    { { .kind = "snapshot-zeroes", .script = "amend-version" }, 20 },
+    { { .kind = "v3-512", .script = "amend-width" }, 20 },
+    { { .kind = "snapshot-v2-short", .script = "amend-upgrade" }, 20 },
 };
 
 #define DEAF_WORKLOADS (sizeof(deaf_workloads) / sizeof(deaf_workloads[0]))

@@ -128,7 +128,8 @@ static bool changes(const struct step *step)
     return step->kind == STEP_WRITE || step->kind == STEP_COMPRESS ||
            step->kind == STEP_ZERO || step->kind == STEP_UNMAP ||
            step->kind == STEP_RESIZE || step->kind == STEP_PARALLEL ||
-           step->kind == STEP_ACTION || step->kind == STEP_FLUSH;
+           (step->kind == STEP_ACTION && !step->action->flushes_others) ||
+           step->kind == STEP_FLUSH;
 }
 
 /* What a step has returned must fit what has failed in it. */
@@ -159,9 +160,11 @@ static int run_step(struct attempt *attempt, const struct step *step,
     result = runner_step(&attempt->runner, step, &reason);
     failed = grave_failures(attempt) - before;
     r = judge_step(attempt, step, failed, result, &reason, err);
-    if (step->kind == STEP_REOPEN)
+    if (step->kind == STEP_REOPEN ||
+        (step->action != NULL && step->action->reopens))
         attempt->must_refuse = false;
-    else if (failed > 0 && attempt->way->kind == FAULT_FLUSH)
+    else if (failed > 0 && attempt->way->kind == FAULT_FLUSH &&
+             (step->action == NULL || !step->action->flushes_others))
         attempt->must_refuse = true;
     if (r == BYRE_OK && result < 0 && attempt->runner.image.disk != NULL)
         r = verify(attempt, err);

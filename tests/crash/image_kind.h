@@ -15,9 +15,18 @@
 #define KIND_HAND_V1   (1u << 1) /* version 1, 4 KiB clusters over a base */
 /* Snapshots: their content is checked too. */
 #define KIND_SNAPSHOT (1u << 2)
+/* Bitmaps: what they have noted is checked. */
+#define KIND_BITMAPS (1u << 4)
 #define KIND_MAKES_NO_ZEROES                                                   \
     (1u << 3) /* a discard may leave what was there                            \
                */
+
+/* The base is a qcow2 image, with clusters twice as large, part of them
+   compressed; else it is raw. */
+#define KIND_BASE_QCOW2 (1u << 8)
+/* It may stand on a second base instead, which is never written, or on none:
+   the name that it records says it. */
+#define KIND_MOVES (1u << 9)
 
 struct image_kind {
     const char *name;
@@ -27,12 +36,14 @@ struct image_kind {
     uint64_t cluster_bytes; /* what the image has */
     uint64_t unit_bytes;    /* what the numbers of scripts count */
     uint64_t disk_units;    /* its disk */
-    uint64_t base_bytes;    /* of a raw image below it; 0: none */
+    uint64_t base_bytes;    /* of the disk below it; 0: none */
     uint32_t refcount_bits;
     uint32_t create_flags;
     uint32_t encryption;
     uint32_t preallocation;
     const char *compression_type;
+    const char *cipher_alg; /* of LUKS; NULL: the default */
+    const char *cipher_mode;
     /* A shell script that makes the image instead, at $I, with qemu-img. */
     const char *recipe;
 };
@@ -54,6 +65,19 @@ size_t image_kind_stores(const struct image_kind *kind);
 /* The content of the base, which `kind` has. */
 void image_kind_base(const struct image_kind *kind, uint8_t *bytes);
 
+#define IMAGE_BASE_NAME   "base.raw"
+#define IMAGE_SECOND_NAME "second.raw"
+
+/* The format of the base. */
+const char *image_kind_base_format(const struct image_kind *kind);
+
+/* The content of the second base, as long as the first: partly the same. */
+void image_kind_second(const struct image_kind *kind, uint8_t *bytes);
+
+/* The file of the base, which may be an image; to be freed. */
+int image_kind_base_file(const struct image_kind *kind, uint8_t **ret_bytes,
+                         size_t *ret_length, struct byre_error *err);
+
 /* Makes an image in its stores; not for kinds with a recipe. */
 int image_create(const struct image_kind *kind,
                  struct byre_store *const *stores, struct byre_error *err);
@@ -62,6 +86,7 @@ int image_create(const struct image_kind *kind,
 struct image {
     struct byre *disk;
     struct byre *base;
+    struct byre *second; /* of a kind that moves */
 };
 
 struct image_options {

@@ -55,6 +55,7 @@ void runner_done(struct runner *runner)
     }
     record_log_free(runner->log);
     disk_model_done(&runner->model);
+    snapshot_model_done(&runner->snapshots);
 }
 
 /* ---- Opening and closing ---- */
@@ -100,13 +101,7 @@ int runner_close(struct runner *runner, struct byre_error *err)
 
 /* ---- Looking at it ---- */
 
-/* What the harness itself asks of the image neither fails nor counts. */
-struct pause {
-    struct fault plan[FAULT_KINDS];
-    uint64_t calls[FAULT_KINDS];
-};
-
-static void pause_faults(struct runner *runner, struct pause *pause)
+void runner_pause_faults(struct runner *runner, struct runner_pause *pause)
 {
     struct faults *faults = runner->faults;
 
@@ -117,7 +112,8 @@ static void pause_faults(struct runner *runner, struct pause *pause)
     }
 }
 
-static void resume_faults(struct runner *runner, const struct pause *pause)
+void runner_resume_faults(struct runner *runner,
+                          const struct runner_pause *pause)
 {
     struct faults *faults = runner->faults;
 
@@ -130,26 +126,25 @@ static void resume_faults(struct runner *runner, const struct pause *pause)
 static int read_back(struct runner *runner, const struct step *step,
                      uint8_t *bytes, struct byre_error *err)
 {
-    struct pause pause;
+    struct runner_pause pause;
     int r;
 
-    pause_faults(runner, &pause);
+    runner_pause_faults(runner, &pause);
     r = byre_read(runner->image.disk, step->offset, bytes, (size_t)step->length,
                   err);
-    resume_faults(runner, &pause);
+    runner_resume_faults(runner, &pause);
     return r;
 }
 
-/* The size of the disk; after a resize that failed it may be either. */
-static uint64_t disk_bytes(struct runner *runner)
+uint64_t runner_disk_bytes(struct runner *runner)
 {
     struct byre_info info = BYRE_INFO_INIT;
-    struct pause pause;
+    struct runner_pause pause;
     int r;
 
-    pause_faults(runner, &pause);
+    runner_pause_faults(runner, &pause);
     r = byre_get_info(runner->image.disk, &info, NULL);
-    resume_faults(runner, &pause);
+    runner_resume_faults(runner, &pause);
     return r == BYRE_OK ? info.virtual_size_bytes
                         : disk_model_bytes(&runner->model);
 }
@@ -245,7 +240,7 @@ static struct step whole_clusters(struct runner *runner,
     uint64_t last = end / cluster * cluster;
     struct step whole = { .kind = STEP_DISCARD, .offset = start };
 
-    if (end == disk_bytes(runner))
+    if (end == runner_disk_bytes(runner))
         last = end;
     whole.length = last > start ? last - start : 0;
     return whole;
@@ -282,7 +277,7 @@ static int step_flush(struct runner *runner, struct byre_error *err)
 static int step_resize(struct runner *runner, const struct step *step,
                        struct byre_error *err)
 {
-    const uint64_t before = disk_bytes(runner);
+    const uint64_t before = runner_disk_bytes(runner);
     const uint64_t lost = step->length < before ? before - step->length : 0;
     int r;
 
@@ -461,7 +456,7 @@ void step_describe(const struct step *step, char *text, size_t size)
 
 int runner_verify(struct runner *runner, struct byre_error *err)
 {
-    const uint64_t size = disk_bytes(runner);
+    const uint64_t size = runner_disk_bytes(runner);
     const struct step all = { .length = size };
     uint8_t *bytes = memory_new((size_t)size + MODEL_SECTOR);
     int r = read_back(runner, &all, bytes, err);

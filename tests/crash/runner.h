@@ -7,6 +7,7 @@
 #define BYRE_TESTS_CRASH_RUNNER_H
 
 #include "disk_model.h"
+#include "snapshot_model.h"
 #include "store/fault.h"
 #include "store/recorder.h"
 #include "workload.h"
@@ -36,6 +37,7 @@ struct runner {
     struct faults *faults;                 /* NULL: none are wanted */
     struct image image;
     struct disk_model model;
+    struct snapshot_model snapshots;
     uint64_t created; /* the first cut at which the image must open */
     uint64_t mark;    /* the first cut that is looked at */
     uint64_t pattern;
@@ -63,6 +65,21 @@ int runner_close(struct runner *runner, struct byre_error *err);
 
 /* All of it, without faults: the log and the model are complete then. */
 int runner_run(struct runner *runner, struct byre_error *err);
+
+/* ---- For actions ---- */
+
+/* What the harness itself asks of the image neither fails nor counts. */
+struct runner_pause {
+    struct fault plan[FAULT_KINDS];
+    uint64_t calls[FAULT_KINDS];
+};
+
+void runner_pause_faults(struct runner *runner, struct runner_pause *pause);
+void runner_resume_faults(struct runner *runner,
+                          const struct runner_pause *pause);
+
+/* The size of the disk; after a resize that failed it may be either. */
+uint64_t runner_disk_bytes(struct runner *runner);
 
 /* What a step is, for messages. */
 void step_describe(const struct step *step, char *text, size_t size);

@@ -31,6 +31,20 @@ int verdict_state(const struct runner *runner, struct byre_store *const *stores,
 int verdict_qemu(const struct runner *runner, struct byre_store *const *stores,
                  uint64_t cut, struct byre_error *err);
 
+/* The snapshots that the workload has made: verdict_snapshots.c. */
+int verdict_snapshots(const struct runner *runner,
+                      struct byre_store *const *stores, uint64_t cut,
+                      struct byre_error *err);
+
+/* All of a disk, in a buffer for the caller to free. */
+int verdict_read_all(struct byre *disk, uint8_t **ret_bytes,
+                     uint64_t *ret_length, struct byre_error *err);
+
+/* What the bitmaps of a state, which is opened for reading, have noted. */
+int verdict_bitmaps(const struct runner *runner,
+                    struct byre_store *const *stores, unsigned flags,
+                    struct byre_error *err);
+
 /* Whether sector after sector of `bytes` is allowed at `cut`. */
 int verdict_content(const struct runner *runner, uint64_t cut,
                     const uint8_t *bytes, uint64_t length,

@@ -37,6 +37,13 @@ struct action {
     const char *name;
     int (*run)(struct runner *runner, const struct step *step,
                struct byre_error *err);
+    /* What an image must be able to go through in any state that a crash
+       leaves, without its disk changing; NULL: nothing. */
+    int (*again)(struct image *image, struct byre_error *err);
+    /* It flushes other images too: one that fails is not the end of this one.
+     */
+    bool flushes_others;
+    bool reopens; /* closes the image and opens it again */
 };
 
 #define STEP_CLUSTERS (1u << 0) /* the numbers are clusters, not units */
@@ -73,7 +80,13 @@ struct workload_set {
     size_t workload_count;
 };
 
-extern const struct workload_set write_set; /* workload_write.c */
+/* workload_write.c and so on */
+extern const struct workload_set write_set;
+extern const struct workload_set amend_set;
+extern const struct workload_set bitmap_set;
+extern const struct workload_set chain_set;
+extern const struct workload_set check_set;
+extern const struct workload_set snapshot_set;
 
 /* The workloads of all sets, one after the other; NULL past the last one. */
 const struct workload *workload_at(size_t index);

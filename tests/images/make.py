@@ -18,12 +18,15 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from damage import counts, parts  # noqa: E402
+from damage import mapping as damaged_mapping  # noqa: E402
+from damage import qcow1 as damaged_qcow1  # noqa: E402
 from hazards import (bitmaps, compressed, extensions, header, luks, mapping,
                      qcow1, references, snapshots)  # noqa: E402
 
 PARTS = [header, extensions, references, mapping, compressed, snapshots,
-         bitmaps, luks, qcow1]
-MAX_PACKED_BYTES = 2048
+         bitmaps, luks, qcow1, counts, damaged_mapping, parts, damaged_qcow1]
+MAX_PACKED_BYTES = 4096
 
 
 def all_cases():

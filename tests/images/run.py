@@ -22,7 +22,7 @@ and, for each run of the tool in a folder with the unpacked files:
   limit: memory MIB         the most it may hold
 Always: no signal, no hang, one line on stderr after a failure and none after
 success, no out.raw left by a failure, no change in the image, and JSON that is
-JSON.
+JSON.  Cases without a run are for check.py.
 
 BYRE_FEATURES lists the optional parts of the build; unset, all are there.
 BYRE_SANITIZED=1 lifts the limits of memory, which sanitizers need.
@@ -74,7 +74,7 @@ def parse(path):
             runs.append(Run(value))
         elif key == "as":
             runs[-1].wants["as"] = [value]
-        else:
+        elif runs:
             runs[-1].wants[key].append(value)
     return needs, setup, runs
 
@@ -226,9 +226,8 @@ def main():
         print(f"Bail out! there is no tool at {tool}: set BYRE")
         return 1
     tool = pathlib.Path(found).resolve()
-    folders = sorted(path.parent for path in HERE.glob("*/case"))
-    if sys.argv[1:]:
-        folders = [HERE / name for name in sys.argv[1:]]
+    folders = [HERE / name for name in sys.argv[1:]] or sorted(
+        path.parent for path in HERE.glob("*/case") if parse(path)[2])
     failures = 0
     print(f"1..{len(folders)}")
     for number, folder in enumerate(folders, 1):

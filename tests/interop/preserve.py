@@ -15,7 +15,7 @@ import header
 import images
 from common import (BYRE, QEMU_IMG, QEMU_IO, Scratch, Tap, must, need_tools,
                     read_file, run, write_file)
-from qcow2file import (AUTOCLEAR, COMPATIBLE, EXT_BACKING_FORMAT,
+from qcow2file import (AUTOCLEAR, COMPATIBLE, EXT_BACKING_FORMAT, EXT_BITMAPS,
                        EXT_FEATURE_NAMES, INCOMPATIBLE, Qcow2File)
 
 FILE = "t.qcow2"
@@ -212,10 +212,15 @@ def check_bitmaps(tap, scratch):
     fill(folder, "write -P 1 0 1M")
     must([QEMU_IMG, "bitmap", "--add", FILE, "b0"], folder)
     write_file(os.path.join(folder, "other.raw"), bytes(2 * MIB))
+    image = Qcow2File(path_of(folder))
+    _, payload = image.extension(EXT_BITMAPS)
+    image.put("B", int.from_bytes(payload[16:24], "big") + 16, 9)  # its type
+    image.save()
     for verb, args in CHANGES.items():
-        is_refused(tap, folder, "bitmaps: byre " + verb, args, [b"bitmap"])
+        is_refused(tap, folder, "damaged bitmaps: byre " + verb, args,
+                   [b"bitmap"])
     result = byre_io(folder, "read -P 1 0 1M", flags=["-r"])
-    tap.check(result.code == 0, "bitmaps: read", result.text())
+    tap.check(result.code == 0, "damaged bitmaps: read", result.text())
 
 
 def check_unrecorded_backing(tap, scratch):

@@ -10,11 +10,11 @@ failed=0
 # The options that --help shows, one a line.
 shown() {
     "$byre" "$@" --help |
-        sed -n 's/^  \(-.*\)/\1/p' | sed 's/  .*//' | tr ', ' '\n\n' |
+        sed -n 's/^  \(-.*\)/\1/p' | sed 's/  .*//; s/\[=.*\]//' | tr ', ' '\n\n' |
         grep '^-'
 }
 
-for verb in '' bench compare convert create dd info io map resize; do
+for verb in '' $("$byre" --help | awk '/^  [a-z]/ { print $1 }'); do
     page=$pages/byre${verb:+-$verb}.1.scd
     for option in $(shown $verb); do
         count=$((count + 1))

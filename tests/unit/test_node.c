@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,8 +88,36 @@ static const struct { const char *name; int code; const char *message; } refused
     { "json:{\"driver\":1}", BYRE_E_INVALID, "'driver' must be a string" },
     { "json:{\"driver\":\"qcow2\",\"encrypt\":1}", BYRE_E_INVALID, "'encrypt' must be an object" },
     { "json:{\"driver\":\"qcow2\",\"encrypt.x\":\"1\"}", BYRE_E_INVALID, "'x' is not known in 'encrypt'" },
+    { "json:{\"driver\":\"qcow2\",\"nosuch\":\"on\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "the key 'nosuch' is not known" },
+    { "json:{\"driver\":\"qcow2\",\"cache.nosuch\":\"on\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "the key 'cache.nosuch' is not known" },
+    { "json:{\"driver\":\"qcow2\",\"cache\":\"none\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "the key 'cache' is not known" },
+    { "json:{\"driver\":\"qcow2\",\"lazy-refcounts\":\"maybe\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'lazy-refcounts' must be on or off" },
+    { "json:{\"driver\":\"qcow2\",\"overlap-check\":\"some\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'overlap-check' must be one of" },
+    { "json:{\"driver\":\"qcow2\",\"l2-cache-size\":\"much\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'l2-cache-size' must be a number" },
+    { "json:{\"driver\":\"raw\",\"lazy-refcounts\":\"on\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'lazy-refcounts' belongs to the driver qcow2" },
+    { "json:{\"driver\":\"raw\",\"locking\":\"off\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'locking' belongs to the file below" },
+    { "json:{\"driver\":\"raw\",\"file.locking\":\"of\",\"file.filename\":\"x\"}", BYRE_E_INVALID, "'locking' must be one of: auto on off" },
     { "json:{\"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r\":1}", BYRE_E_INVALID, "no object" },
 };
+
+#if BYRE_HAVE_JSON
+/* QEMU's run-time options, and what they come to. */
+static const struct { const char *options; uint32_t flags; bool read_only; uint64_t tables, refcounts; } tuned[] = {
+    { "\"lazy-refcounts\":true,\"node-name\":\"n\",\"detect-zeroes\":\"unmap\",\"discard\":\"unmap\",\"auto-read-only\":\"on\"", 0, false, 0, 0 },
+    { "\"overlap-check\":\"all\",\"cache-clean-interval\":\"60\",\"l2-cache-entry-size\":4096", 0, false, 0, 0 },
+    { "\"overlap-check\":{\"template\":\"none\",\"active-l2\":true}", 0, false, 0, 0 },
+    { "\"overlap-check.inactive-l2\":\"off\"", 0, false, 0, 0 },
+    { "\"cache.direct\":\"on\",\"cache.no-flush\":false", BYRE_OPEN_DIRECT, false, 0, 0 },
+    { "\"cache\":{\"direct\":false,\"no-flush\":true}", BYRE_OPEN_NO_SYNC, false, 0, 0 },
+    { "\"file.locking\":\"off\",\"file.aio\":\"io_uring\"", BYRE_OPEN_NO_LOCK, false, 0, 0 },
+    { "\"file.locking\":\"auto\",\"file.cache.direct\":\"on\"", BYRE_OPEN_DIRECT, false, 0, 0 },
+    { "\"force-share\":\"on\",\"read-only\":\"yes\"", BYRE_OPEN_SHARED, true, 0, 0 },
+    { "\"discard-no-unref\":\"true\"", BYRE_OPEN_KEEP_CLUSTERS, false, 0, 0 },
+    { "\"pass-discard-request\":\"off\",\"pass-discard-other\":true,\"pass-discard-snapshot\":\"off\"", BYRE_OPEN_KEEP_SPACE, false, 0, 0 },
+    { "\"pass-discard-request\":\"on\"", 0, false, 0, 0 },
+    { "\"l2-cache-size\":\"1M\",\"refcount-cache-size\":65536", 0, false, 1048576, 65536 },
+};
+#endif
 
 static const struct { const char *image, *stored, *want; } resolved[] = {
     { "o.qcow2", "base", "base" },
@@ -207,6 +236,30 @@ static void test_resolved(void **state)
     }
 }
 
+#if BYRE_HAVE_JSON
+/* Without this, locks could be left out, or flushes, that nobody asked for. */
+static void test_tuning(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(tuned) / sizeof(tuned[0]); i++) {
+        struct node *node = NULL;
+        struct tuning tuning;
+        char name[512];
+
+        snprintf(name, sizeof(name),
+                 "json:{\"driver\":\"qcow2\",\"file.filename\":\"x\",%s}",
+                 tuned[i].options);
+        assert_int_equal(node_parse(name, &node, NULL), BYRE_OK);
+        node_tuning(node, &tuning);
+        assert_int_equal(tuning.open_flags, tuned[i].flags);
+        assert_int_equal(tuning.read_only, tuned[i].read_only);
+        assert_int_equal(tuning.table_cache_bytes, tuned[i].tables);
+        assert_int_equal(tuning.refcount_cache_bytes, tuned[i].refcounts);
+        node_free(node);
+    }
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +267,9 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_deep_nesting_is_refused),
         cmocka_unit_test(test_resolved),
+#if BYRE_HAVE_JSON
+        cmocka_unit_test(test_tuning),
+#endif
     };
 
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);

@@ -4,10 +4,20 @@
 make_data 64
 qemu-img create -q -f qcow2 bm 1M
 qemu-img bitmap --add bm b0
+qemu-img bitmap --add --disable -g 512 bm b1
+qemu-io -c 'write -q 64k 1k' bm
+qemu-img bitmap --merge b0 bm b1
 qemu-img create -q -f qcow2 broken 1M
 qemu-img bitmap --add broken b1
 byre convert --bitmaps -O qcow2 bm t
-left t
+byre bitmap --list t
+qemu-img check -q t || echo "(check $?)"
+byre convert -n --bitmaps -O qcow2 bm t
+byre convert --bitmaps -O qcow2 -o compat=0.10 bm t
+byre convert --bitmaps -O qcow bm t
+byre convert --bitmaps -O raw bm t
+byre convert --bitmaps -f raw -O qcow2 d.raw t
+rm t
 byre convert --bitmaps -O qcow2 d.qcow2 t
 qemu-img compare d.qcow2 t
 byre convert --bitmaps --skip-broken-bitmaps -O qcow2 d.qcow2 t

@@ -13,5 +13,4 @@ byre info a.qcow2 b.qcow2
 byre info --output=xml a.qcow2
 byre info -t nosuch a.qcow2
 byre info -t none a.qcow2 | sed -n 1,2p
-byre info --limits a.qcow2
 byre info --image-opts -f qcow2 driver=qcow2,file.filename=a.qcow2

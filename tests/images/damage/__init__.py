@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Damaged images, one module a part of the format."""
