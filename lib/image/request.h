@@ -40,6 +40,10 @@ unsigned request_file_flags(const struct byre_open_options *opts,
 int check_options(const struct byre_open_options *given,
                   struct byre_open_options *ret, struct byre_error *err);
 
+/* The caller's options, and what the tree of the name says beside them. */
+int tune_options(const struct node *node, const struct byre_open_options *opts,
+                 struct byre_open_options *ret, struct byre_error *err);
+
 /* The locks of an image's files, for reading or for writing: at no instant less
    than before.  They do nothing where there are none to take. */
 int lock_image(const struct byre *img, const char *format, bool writes,
