@@ -32,11 +32,7 @@ static int begin(struct byre *img, const char *name, struct byre_error *err)
         return r;
     if (img->engine->ops->bitmap_ops == NULL)
         return no_bitmaps(img, err);
-    if (!img->engine->writable)
-        return fail(err, BYRE_E_STATE, "%s: the image is open for reading only",
-                    img->name);
-    gate_close(&img->engine->gate);
-    return BYRE_OK;
+    return image_change_begin(img, err);
 }
 
 static int end(struct byre *img, int r)
@@ -264,7 +260,10 @@ static int set_runs(struct byre *img, const char *name, const struct runs *runs,
     struct engine *engine = img->engine;
     int r = BYRE_OK;
 
-    if (engine->size_bytes != runs->size)
+    if (!engine->writable)
+        r = fail(err, BYRE_E_STATE, "%s: the image is open for reading only",
+                 img->name);
+    else if (engine->size_bytes != runs->size)
         r = fail(err, BYRE_E_INVALID,
                  "Bitmaps are of different sizes (destination size is %llu and "
                  "source size is %llu) and can't be merged",

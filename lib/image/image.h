@@ -99,6 +99,14 @@ int check_disk_range(const struct byre *img, uint64_t offset, uint64_t length,
 struct gate_pass image_enter(struct byre *img);
 void image_leave(struct byre *img, struct gate_pass pass);
 
+/*
+ * Calls that change what others stand on are alone: closes the gate of an image
+ * that is open for writing; on failure it is open as before.
+ */
+int image_change_begin(struct byre *img, struct byre_error *err);
+/* Returns `r`, whose failure is named. */
+int image_change_end(struct byre *img, int r, struct byre_error *err);
+
 /* Makes an image whose chain is open writable; of `flags` BYRE_OPEN_KEEP_* and
    BYRE_OPEN_GIVE_UP_BITMAPS are looked at. */
 int image_prepare_write(struct byre *img, uint32_t flags,

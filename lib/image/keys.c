@@ -10,9 +10,6 @@ static int check_call(const struct byre *img, uint32_t flags,
 {
     if (img == NULL)
         return fail(err, BYRE_E_INVALID, "an image is required");
-    if (!img->engine->writable)
-        return fail(err, BYRE_E_STATE, "%s: the image is open for reading only",
-                    img->name);
     if (flags & ~BYRE_KEY_FORCE)
         return fail(err, BYRE_E_INVALID, "unknown flags 0x%x for keys",
                     flags & ~BYRE_KEY_FORCE);
@@ -32,13 +29,6 @@ static int check_passphrase(const void *passphrase, size_t bytes,
     return BYRE_OK;
 }
 
-static int name_failure(const struct byre *img, int r, struct byre_error *err)
-{
-    if (r < 0)
-        error_prefix(err, "%s", img->name);
-    return r;
-}
-
 int byre_key_add(struct byre *img, uint32_t slot, const void *passphrase,
                  size_t passphrase_bytes, uint64_t iter_time_msec,
                  uint32_t flags, struct byre_error *err)
@@ -51,11 +41,12 @@ int byre_key_add(struct byre *img, uint32_t slot, const void *passphrase,
     if (r < 0)
         return r;
 
-    gate_close(&img->engine->gate);
+    r = image_change_begin(img, err);
+    if (r < 0)
+        return r;
     r = img->engine->ops->key_add(img->engine, slot, passphrase,
                                   passphrase_bytes, iter_time_msec, flags, err);
-    gate_open(&img->engine->gate);
-    return name_failure(img, r, err);
+    return image_change_end(img, r, err);
 }
 
 int byre_key_erase(struct byre *img, uint32_t slot, uint32_t flags,
@@ -67,10 +58,11 @@ int byre_key_erase(struct byre *img, uint32_t slot, uint32_t flags,
     if (r < 0)
         return r;
 
-    gate_close(&img->engine->gate);
+    r = image_change_begin(img, err);
+    if (r < 0)
+        return r;
     r = img->engine->ops->key_erase(img->engine, slot, flags, err);
-    gate_open(&img->engine->gate);
-    return name_failure(img, r, err);
+    return image_change_end(img, r, err);
 }
 
 int byre_key_erase_passphrase(struct byre *img, const void *passphrase,
@@ -85,9 +77,10 @@ int byre_key_erase_passphrase(struct byre *img, const void *passphrase,
     if (r < 0)
         return r;
 
-    gate_close(&img->engine->gate);
+    r = image_change_begin(img, err);
+    if (r < 0)
+        return r;
     r = img->engine->ops->key_erase_passphrase(img->engine, passphrase,
                                                passphrase_bytes, flags, err);
-    gate_open(&img->engine->gate);
-    return name_failure(img, r, err);
+    return image_change_end(img, r, err);
 }

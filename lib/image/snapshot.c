@@ -8,8 +8,8 @@
 #include "base/sized.h"
 #include "image/image.h"
 
-static int check_changeable(const struct byre *img, bool has_call,
-                            struct byre_error *err)
+static int check_call(const struct byre *img, bool has_call,
+                      struct byre_error *err)
 {
     if (img == NULL)
         return fail(err, BYRE_E_INVALID, "an image is required");
@@ -17,9 +17,6 @@ static int check_changeable(const struct byre *img, bool has_call,
         return fail(err, BYRE_E_UNSUPPORTED,
                     "%s: a %s image cannot have snapshots", img->name,
                     img->engine->format);
-    if (!img->engine->writable)
-        return fail(err, BYRE_E_STATE, "%s: the image is open for reading only",
-                    img->name);
     return BYRE_OK;
 }
 
@@ -43,17 +40,18 @@ int byre_snapshot_create(struct byre *img,
                       "struct byre_snapshot_options", err);
     if (r < 0)
         return r;
-    r = check_changeable(
+    r = check_call(
         img, img != NULL && img->engine->ops->snapshot_create != NULL, err);
     if (r < 0)
         return r;
     if (options.name == NULL)
         return fail(err, BYRE_E_INVALID, "a snapshot needs a name");
 
-    gate_close(&img->engine->gate);
+    r = image_change_begin(img, err);
+    if (r < 0)
+        return r;
     r = img->engine->ops->snapshot_create(img->engine, &options, err);
-    gate_open(&img->engine->gate);
-    return named(img, r, err);
+    return image_change_end(img, r, err);
 }
 
 static int check_ref(const struct byre_snapshot_ref *ref,
@@ -74,8 +72,8 @@ int byre_snapshot_apply(struct byre *img, const struct byre_snapshot_ref *ref,
 {
     int r;
 
-    r = check_changeable(
-        img, img != NULL && img->engine->ops->snapshot_apply != NULL, err);
+    r = check_call(img, img != NULL && img->engine->ops->snapshot_apply != NULL,
+                   err);
     if (r == BYRE_OK && ref == NULL)
         r = fail(err, BYRE_E_INVALID, "a snapshot is required");
     if (r == BYRE_OK)
@@ -83,10 +81,11 @@ int byre_snapshot_apply(struct byre *img, const struct byre_snapshot_ref *ref,
     if (r < 0)
         return r;
 
-    gate_close(&img->engine->gate);
+    r = image_change_begin(img, err);
+    if (r < 0)
+        return r;
     r = img->engine->ops->snapshot_apply(img->engine, ref, err);
-    gate_open(&img->engine->gate);
-    return named(img, r, err);
+    return image_change_end(img, r, err);
 }
 
 int byre_snapshot_delete(struct byre *img, const struct byre_snapshot_ref *refs,
@@ -94,7 +93,7 @@ int byre_snapshot_delete(struct byre *img, const struct byre_snapshot_ref *refs,
 {
     int r;
 
-    r = check_changeable(
+    r = check_call(
         img, img != NULL && img->engine->ops->snapshot_delete != NULL, err);
     if (r == BYRE_OK && refs == NULL && count > 0)
         r = fail(err, BYRE_E_INVALID, "snapshots are required");
@@ -103,10 +102,11 @@ int byre_snapshot_delete(struct byre *img, const struct byre_snapshot_ref *refs,
     if (r < 0)
         return r;
 
-    gate_close(&img->engine->gate);
+    r = image_change_begin(img, err);
+    if (r < 0)
+        return r;
     r = img->engine->ops->snapshot_delete(img->engine, refs, count, err);
-    gate_open(&img->engine->gate);
-    return named(img, r, err);
+    return image_change_end(img, r, err);
 }
 
 /* ---- VM state ---- */
@@ -150,10 +150,11 @@ int byre_vm_state_read(struct byre *img, uint64_t offset, void *buf,
 
 static int reserve(struct byre *img, uint64_t bytes, struct byre_error *err)
 {
-    int r;
+    int r = BYRE_OK;
 
     gate_close(&img->engine->gate);
-    r = img->engine->ops->vm_state_reserve(img->engine, bytes, err);
+    if (img->engine->writable) /* otherwise the next try says so */
+        r = img->engine->ops->vm_state_reserve(img->engine, bytes, err);
     gate_open(&img->engine->gate);
     return r;
 }
@@ -166,17 +167,16 @@ int byre_vm_state_write(struct byre *img, uint64_t offset, const void *buf,
     r = check_vm_state(img,
                        img != NULL && img->engine->ops->vm_state_write != NULL,
                        buf, length, err);
-    if (r == BYRE_OK && !img->engine->writable)
-        r = fail(err, BYRE_E_STATE, "%s: the image is open for reading only",
-                 img->name);
     if (r < 0 || length == 0)
         return r;
 
     do {
         const struct gate_pass pass = image_enter(img);
 
-        r = img->engine->ops->vm_state_write(img->engine, offset, buf, length,
-                                             err);
+        r = img->engine->writable
+                ? img->engine->ops->vm_state_write(img->engine, offset, buf,
+                                                   length, err)
+                : fail(err, BYRE_E_STATE, "the image is open for reading only");
         image_leave(img, pass);
         if (r == ENGINE_NEEDS_ROOM) {
             r = reserve(img, offset + length, err);

@@ -143,6 +143,26 @@ int image_prepare_write(struct byre *img, uint32_t flags,
     return r;
 }
 
+/* ---- Alone ---- */
+
+int image_change_begin(struct byre *img, struct byre_error *err)
+{
+    gate_close(&img->engine->gate);
+    if (img->engine->writable)
+        return BYRE_OK;
+    gate_open(&img->engine->gate);
+    return fail(err, BYRE_E_STATE, "%s: the image is open for reading only",
+                img->name);
+}
+
+int image_change_end(struct byre *img, int r, struct byre_error *err)
+{
+    gate_open(&img->engine->gate);
+    if (r < 0)
+        error_prefix(err, "%s", img->name);
+    return r;
+}
+
 /* ---- Data ---- */
 
 static int check_writable(const struct byre *img, uint32_t flags,
@@ -301,15 +321,12 @@ int byre_resize(struct byre *img, uint64_t size_bytes, uint32_t flags,
         return r;
     }
 
-    gate_close(&img->engine->gate);
-    r = check_writable(img, flags, BYRE_RESIZE_SHRINK, err);
-    if (r == BYRE_OK)
-        r = check_size(img, size_bytes, flags, preallocation, err);
+    r = image_change_begin(img, err);
+    if (r < 0)
+        return r;
+    r = check_size(img, size_bytes, flags, preallocation, err);
     if (r == BYRE_OK)
         r = img->engine->ops->resize(img->engine, size_bytes, preallocation,
                                      err);
-    gate_open(&img->engine->gate);
-    if (r < 0)
-        error_prefix(err, "%s", img->name);
-    return r;
+    return image_change_end(img, r, err);
 }

@@ -41,20 +41,20 @@ static int amend_run(struct byre_job *job, struct byre_error *err)
     const struct engine_progress progress = { job, advance };
     int r;
 
-    if (!engine->writable)
-        return fail(err, BYRE_E_STATE, "%s: the image is open for reading only",
-                    amend->image->name);
     r = job_check_canceled(job, err);
     if (r < 0)
         return r;
 
-    gate_close(&engine->gate);
-    r = engine->ops->amend(engine, &amend->opts, &progress, err);
-    gate_open(&engine->gate);
-    if (r < 0) {
-        error_prefix(err, "%s", amend->image->name);
-        return r;
+    /* Caches are made anew, which a flush outside the gate looks at. */
+    pthread_rwlock_wrlock(&amend->image->writing);
+    r = image_change_begin(amend->image, err);
+    if (r == BYRE_OK) {
+        r = engine->ops->amend(engine, &amend->opts, &progress, err);
+        r = image_change_end(amend->image, r, err);
     }
+    pthread_rwlock_unlock(&amend->image->writing);
+    if (r < 0)
+        return r;
     atomic_store(&job->done_bytes, atomic_load(&job->total_bytes));
     return BYRE_OK;
 }

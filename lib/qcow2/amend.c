@@ -24,15 +24,6 @@ struct rebuild_options amend_rebuild_options(const struct amend *amend)
     };
 }
 
-int amend_settle(struct amend *amend, int r, struct byre_error *err)
-{
-    struct byre_error unknown = { .message = "changing the header failed" };
-
-    if (r < 0 && r != BYRE_E_LIMIT && r != BYRE_E_NOMEM)
-        writer_stick(&amend->qcow2->writer, err != NULL ? err : &unknown);
-    return r;
-}
-
 /* A rebuild that was refused or ended before its switch of the header. */
 static bool is_as_before(const struct qcow2 *qcow2, uint64_t old_table, int r)
 {
@@ -66,15 +57,14 @@ static int set_features(struct amend *amend, uint64_t compatible,
 {
     struct qcow2 *qcow2 = amend->qcow2;
     const struct qcow2_header *header = &qcow2->header;
+    struct byre_error why = { 0 };
     int r;
 
     if (header->compatible == compatible && header->autoclear == autoclear)
         return BYRE_OK;
     r = header_write_features(qcow2, header->incompatible, compatible,
-                              autoclear, err);
-    if (r == BYRE_OK)
-        r = writer_barrier(&qcow2->writer, err);
-    return amend_settle(amend, r, err);
+                              autoclear, &why);
+    return header_write_settle(qcow2, r, &why, err);
 }
 
 /* The file stays the one that is open. */
@@ -99,7 +89,7 @@ static int set_data_file(struct amend *amend, struct byre_error *err)
         r = head_set_extension(&head, QCOW2_EXT_DATA_FILE,
                                bytes > 0 ? name : NULL, (uint32_t)bytes, err);
     if (r == BYRE_OK)
-        r = amend_settle(amend, head_store(qcow2, &head, err), err);
+        r = head_store(qcow2, &head, err);
     head_done(&head);
     if (r < 0) {
         free(copy);
@@ -152,7 +142,7 @@ static int set_size(struct amend *amend, struct byre_error *err)
     if (amend->size_bytes == engine->size_bytes)
         return BYRE_OK;
     r = qcow2_resize(engine, amend->size_bytes, BYRE_PREALLOCATION_OFF, err);
-    return r < 0 ? r : qcow2_finish(engine, err);
+    return r < 0 ? r : qcow2_settle(amend->qcow2, err);
 }
 
 static int set_version(struct amend *amend, struct byre_error *err)
@@ -188,7 +178,7 @@ int qcow2_amend(struct engine *engine, const struct byre_amend_options *opts,
     struct amend amend = { .qcow2 = qcow2, .opts = opts, .progress = progress };
     int r;
 
-    r = qcow2_finish(engine, err);
+    r = qcow2_write_all(qcow2, err);
     for (size_t i = 0; r == BYRE_OK && i < sizeof(steps) / sizeof(steps[0]);
          i++)
         r = steps[i](&amend, err);

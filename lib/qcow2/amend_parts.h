@@ -41,12 +41,6 @@ struct rebuild_options amend_rebuild_options(const struct amend *amend);
 /* The same, and what is held of the tables is loaded again. */
 int amend_rebuild(struct amend *amend, struct byre_error *err);
 
-/*
- * A failure while the header changes may have arrived all the same: nothing may
- * be written then.  Returns `r`.
- */
-int amend_settle(struct amend *amend, int r, struct byre_error *err);
-
 /* amend_check.c: fills what the image becomes; refuses what cannot be, with
    nothing touched. */
 int amend_check(struct amend *amend, struct byre_error *err);

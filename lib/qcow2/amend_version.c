@@ -130,7 +130,7 @@ static int use_snapshots(struct qcow2 *qcow2, const struct host_run *run,
                          err);
     if (r == BYRE_OK)
         r = allocator_release(qcow2->allocator, old_offset, old_bytes, 0, err);
-    return r < 0 ? r : qcow2_finish(&qcow2->engine, err);
+    return r < 0 ? r : qcow2_settle(qcow2, err);
 }
 
 /* ---- The header ---- */
@@ -153,7 +153,7 @@ static int store_version(struct amend *amend, struct head *head,
     if ((header->autoclear & QCOW2_AUTOCLEAR_BITMAPS) == 0)
         r = head_set_extension(head, QCOW2_EXT_BITMAPS, NULL, 0, err);
     if (r == BYRE_OK)
-        r = amend_settle(amend, head_store(amend->qcow2, head, err), err);
+        r = head_store(amend->qcow2, head, err);
     if (r == BYRE_OK)
         amend->qcow2->l2_format.version = version;
     return r;

@@ -205,14 +205,13 @@ static int mark_dirty(struct amend *amend, struct byre_error *err)
 {
     struct qcow2 *qcow2 = amend->qcow2;
     const struct qcow2_header *header = &qcow2->header;
+    struct byre_error why = { 0 };
     int r;
 
     r = header_write_features(qcow2,
                               header->incompatible | QCOW2_INCOMPAT_DIRTY,
-                              header->compatible, header->autoclear, err);
-    if (r == BYRE_OK)
-        r = writer_barrier(&qcow2->writer, err);
-    return amend_settle(amend, r, err);
+                              header->compatible, header->autoclear, &why);
+    return header_write_settle(qcow2, r, &why, err);
 }
 
 /* Whatever became of it: counted anew the image is whole, and not dirty. */

@@ -36,21 +36,6 @@ static int check_name(const struct qcow2 *qcow2, const char *name,
     return BYRE_OK;
 }
 
-/* After a failure of the store nobody knows which head the file has. */
-static int store_head(struct qcow2 *qcow2, struct head *head,
-                      struct byre_error *err)
-{
-    struct byre_error why = { 0 };
-    int r;
-
-    r = head_store(qcow2, head, &why);
-    if (r == BYRE_E_IO)
-        writer_stick(&qcow2->writer, &why);
-    if (r < 0 && err != NULL)
-        *err = why;
-    return r;
-}
-
 static int store_names(struct qcow2 *qcow2, const char *name,
                        const char *format, struct byre_error *err)
 {
@@ -66,7 +51,7 @@ static int store_names(struct qcow2 *qcow2, const char *name,
             &head, QCOW2_EXT_BACKING_FORMAT, name != NULL ? format : NULL,
             name != NULL && format != NULL ? (uint32_t)strlen(format) : 0, err);
     if (r == BYRE_OK)
-        r = store_head(qcow2, &head, err);
+        r = head_store(qcow2, &head, err);
     head_done(&head);
     return r;
 }

@@ -297,16 +297,10 @@ static int list_released(struct storing *storing, struct byre_error *err)
     return r;
 }
 
-/*
- * Where the write or the barrier fails, the file has the old head or the new
- * one, and what either refers to must stay: nothing more is written.
- */
-static int switch_head(struct storing *storing, bool *ret_touched,
-                       struct byre_error *err)
+static int switch_head(struct storing *storing, struct byre_error *err)
 {
     struct qcow2 *qcow2 = storing->qcow2;
     const bool any = storing->extension.bitmap_count > 0;
-    struct byre_error why = { 0 };
     struct head head = { 0 };
     uint8_t data[24];
     int r;
@@ -320,15 +314,8 @@ static int switch_head(struct storing *storing, bool *ret_touched,
     head.header.autoclear &= ~QCOW2_AUTOCLEAR_BITMAPS;
     if (any)
         head.header.autoclear |= QCOW2_AUTOCLEAR_BITMAPS;
-    if (r == BYRE_OK) {
-        r = head_store(qcow2, &head, &why);
-        /* Without room or memory nothing was. */
-        *ret_touched = r != BYRE_E_LIMIT && r != BYRE_E_NOMEM;
-        if (r < 0 && *ret_touched)
-            writer_stick(&qcow2->writer, &why);
-        if (r < 0 && err != NULL)
-            *err = why;
-    }
+    if (r == BYRE_OK)
+        r = head_store(qcow2, &head, err);
     head_done(&head);
     return r;
 }
@@ -353,7 +340,6 @@ static void settle(struct storing *storing)
 
 static int write_anew(struct storing *storing, struct byre_error *err)
 {
-    bool touched = false;
     int r;
 
     r = list_released(storing, err);
@@ -363,15 +349,12 @@ static int write_anew(struct storing *storing, struct byre_error *err)
         r = write_directory(storing, err);
     if (r == BYRE_OK)
         r = writer_flush(&storing->qcow2->writer, err);
+    if (r == BYRE_OK)
+        r = switch_head(storing, err);
     if (r < 0)
         return give_back(storing, r);
-
-    r = switch_head(storing, &touched, err);
-    if (r == BYRE_OK)
-        settle(storing);
-    else if (!touched)
-        give_back(storing, r);
-    return r;
+    settle(storing);
+    return BYRE_OK;
 }
 
 /* ---- Flags alone ---- */

@@ -287,7 +287,7 @@ int qcow2_empty(struct engine *engine, const struct engine_progress *progress,
     if (r == BYRE_OK && engine->needs_data_file && !qcow2->keep_space)
         r = store_discard(qcow2->data_store, 0, engine->size_bytes, err);
     if (r == BYRE_OK)
-        r = qcow2_finish(engine, err);
+        r = qcow2_write_all(qcow2, err);
     if (r == BYRE_OK)
         r = lower_refcounts(qcow2, err);
     return r < 0 ? r : qcow2_cut_file(qcow2, err);

@@ -55,7 +55,8 @@ int head_set_backing_name(struct head *head, const char *name,
  * (72 in version 2, without feature names; at least 112 in version 3, and as
  * many as the unknown fields need).  BYRE_E_LIMIT, with nothing touched, if it
  * does not fit the first cluster, or has no room there to be staged.  After a
- * failure of the store the file has the old head or the new one.
+ * failed write or barrier the file has the old head or the new one, and the
+ * writer, where there is one, sticks.
  */
 int head_store(struct qcow2 *qcow2, struct head *head, struct byre_error *err);
 

@@ -238,9 +238,22 @@ static int write_staged(struct head_switch *change, struct byre_error *err)
     return r < 0 ? r : store_flush(change->qcow2->store, err);
 }
 
+/* The file has the old head or the new one: nothing may be written then. */
+static int fail_switch(struct qcow2 *qcow2, int r, struct byre_error *why,
+                       struct byre_error *err)
+{
+    error_prefix(why, "image header");
+    if (writer_is_set_up(&qcow2->writer))
+        writer_stick(&qcow2->writer, why);
+    if (err != NULL)
+        *err = *why;
+    return r;
+}
+
 static int write_composed(struct head_switch *change, struct byre_error *err)
 {
     struct byre_store *store = change->qcow2->store;
+    struct byre_error why = { 0 };
     int r;
 
     if (change->rehearsal) {
@@ -248,16 +261,14 @@ static int write_composed(struct head_switch *change, struct byre_error *err)
         return BYRE_OK;
     }
 
-    r = write_staged(change, err);
+    r = write_staged(change, &why);
     if (r == BYRE_OK)
         r = store_write(store, 0, change->next, first_sector_bytes(change),
-                        err);
+                        &why);
     if (r == BYRE_OK)
-        r = store_flush(store, err);
-    if (r < 0) {
-        error_prefix(err, "image header");
-        return r;
-    }
+        r = store_flush(store, &why);
+    if (r < 0)
+        return fail_switch(change->qcow2, r, &why, err);
     turn(change);
     return BYRE_OK;
 }

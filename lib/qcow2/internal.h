@@ -239,6 +239,9 @@ int qcow2_write(struct engine *engine, uint64_t offset, const void *buf,
 int qcow2_flush(struct engine *engine, struct byre_error *err);
 /* Flushes until all that was released is free. */
 int qcow2_settle(struct qcow2 *qcow2, struct byre_error *err);
+/* Writes all there is, bitmaps too, which stay in use: more may follow. */
+int qcow2_write_all(struct qcow2 *qcow2, struct byre_error *err);
+/* The same when nothing follows. */
 int qcow2_finish(struct engine *engine, struct byre_error *err);
 int qcow2_end_write(struct engine *engine, struct byre_error *err);
 void qcow2_set_backing(struct engine *engine,

@@ -133,6 +133,21 @@ static size_t choose_victim(struct refcount_cache *cache)
     return cache->count;
 }
 
+/*
+ * What was counted down after a switch of the header that may have arrived is
+ * wrong in the file: a writer that must write no more writes no counts either.
+ */
+static int evict(struct allocator *a, struct refcount_slice *slice,
+                 struct byre_error *err)
+{
+    struct writer *writer = &a->qcow2->writer;
+    int r = BYRE_OK;
+
+    if (writer_is_set_up(writer))
+        r = writer_check(writer, err);
+    return r < 0 ? r : refcount_slice_write(a, slice, err);
+}
+
 /* Makes room for one more.  Under `lock`, which may be dropped meanwhile. */
 static int make_room(struct allocator *a, struct byre_error *err)
 {
@@ -146,7 +161,7 @@ static int make_room(struct allocator *a, struct byre_error *err)
             /* All are being loaded or written, and will have been. */
             pthread_cond_wait(&a->changed, &a->lock);
         } else if (cache->slices[victim]->dirty) {
-            r = refcount_slice_write(a, cache->slices[victim], err);
+            r = evict(a, cache->slices[victim], err);
             if (r < 0)
                 return r;
         } else {

@@ -445,17 +445,27 @@ int qcow2_settle(struct qcow2 *qcow2, struct byre_error *err)
 }
 
 /* What bitmaps tell of is durable before they are. */
-int qcow2_finish(struct engine *engine, struct byre_error *err)
+static int write_out(struct qcow2 *qcow2, bool bitmaps_in_use,
+                     struct byre_error *err)
 {
-    struct qcow2 *qcow2 = qcow2_of(engine);
     int r;
 
     r = writer_flush(&qcow2->writer, err);
     if (r == BYRE_OK)
-        r = qcow2_bitmaps_write(qcow2, false, err);
+        r = qcow2_bitmaps_write(qcow2, bitmaps_in_use, err);
     if (r == BYRE_OK)
         r = qcow2_settle(qcow2, err);
     return r;
+}
+
+int qcow2_write_all(struct qcow2 *qcow2, struct byre_error *err)
+{
+    return write_out(qcow2, true, err);
+}
+
+int qcow2_finish(struct engine *engine, struct byre_error *err)
+{
+    return write_out(qcow2_of(engine), false, err);
 }
 
 void qcow2_writable_done(struct qcow2 *qcow2)
