@@ -85,7 +85,7 @@ static const struct step block_growth_steps[] = { W(0, 24),  W(24, 20), FLUSH,
 static const struct step file_end_steps[] = {
     W(0, 9),  FLUSH, W(5, 9),  FLUSH,    W(14, 1), FLUSH,    W(15, 1), FLUSH,
     W(14, 8), FLUSH, WC(8, 1), DC(8, 1), FLUSH,    W(30, 1), W(31, 1), FLUSH,
-    Z(30, 2), FLUSH, W(30, 9), FLUSH,    P(50, 9), W(49, 9), END
+    Z(30, 2), FLUSH, W(30, 9), FLUSH,    W(50, 1), W(49, 9), END
 };
 
 static const struct script write_scripts[] = {
