@@ -538,7 +538,7 @@ static int zero_run(struct writer *writer, uint64_t offset, uint64_t length,
         *ret_done = mapping.length;
         return zero_in_place(writer, &mapping, flags, err);
     }
-    if ((flags & BYRE_WRITE_FAST_ZERO) != 0 && !in_place)
+    if (flags & BYRE_WRITE_FAST_ZERO)
         return fail(err, BYRE_E_UNSUPPORTED,
                     "the range cannot be zeroed faster than by writing");
     *ret_done = min_u64(length, in_place ? ENGINE_SECTOR_BYTES -
