@@ -12,6 +12,9 @@
 #include "engine/encoders.h"
 #include "engine/old_view.h"
 #include "engine/writer.h"
+#include "store/file.h"
+
+static alignas(4096) const uint8_t zeroes[65536];
 
 /* Areas up to this are put together in memory and written at once. */
 #define JOIN_BYTES (UINT64_C(1) << 20)
@@ -58,6 +61,38 @@ static uint64_t host_of(const struct writer *writer,
     return plan->host_offset + (guest_offset - cluster_start(writer, plan));
 }
 
+/*
+ * A file that ends inside a sector could be torn there by a later write, which
+ * makes it longer: half of that sector would be new and half of it old.  So
+ * what ends inside a sector of a place that may be the last one is filled up.
+ * The file system does that beside whoever else writes, where it can.
+ */
+static int fill_last_sector(struct byre_store *store, uint64_t end,
+                            struct byre_error *err)
+{
+    const uint64_t sector_end = align_up(end, ENGINE_SECTOR_BYTES);
+    struct byre_error why;
+    uint64_t file_bytes, from;
+    int r;
+
+    if (sector_end == end)
+        return BYRE_OK;
+
+    r = store_get_size(store, &file_bytes, err);
+    if (r < 0 || file_bytes >= sector_end)
+        return r;
+
+    from = max_u64(file_bytes, end);
+
+    r = file_store_preallocate(store, from, sector_end - from, &why);
+    if (r == BYRE_E_UNSUPPORTED)
+        return store_write(store, from, zeroes, (size_t)(sector_end - from),
+                           err);
+    if (r < 0 && err != NULL)
+        *err = why;
+    return r;
+}
+
 /* Writes to the place of the plan, past the guard. */
 static int put(struct writer *writer, const struct write_plan *plan,
                uint64_t guest_offset, const void *buf, size_t length,
@@ -70,8 +105,9 @@ static int put(struct writer *writer, const struct write_plan *plan,
                            err);
     if (r < 0)
         return r;
-    return transfer_write(writer->transfer, plan->store, host_offset,
-                          guest_offset, buf, length, err);
+    r = transfer_write(writer->transfer, plan->store, host_offset, guest_offset,
+                       buf, length, err);
+    return r < 0 ? r : fill_last_sector(plan->store, host_offset + length, err);
 }
 
 /* ---- New places ---- */
@@ -299,7 +335,9 @@ static int write_run(struct writer *writer, uint64_t offset,
     if (writer->transfer->cipher != NULL)
         return write_encrypted(writer, offset, data, length, in_place, turn,
                                ret_done, err);
-    if (!in_place)
+    /* Parts of a sector may be the last one of the file: put() fills it up,
+       and nobody else may write what it fills. */
+    if (!in_place || !is_aligned(offset | mapping.length, ENGINE_SECTOR_BYTES))
         return write_locked(writer, offset, data, length, false, turn, ret_done,
                             err);
     decided(turn, offset + mapping.length);
@@ -458,8 +496,6 @@ int writer_write(struct writer *writer, uint64_t offset, const void *buf,
 
 /* ---- Zeroes ---- */
 
-static alignas(4096) const uint8_t zeroes[65536];
-
 static int zero_in_place(struct writer *writer, const struct mapping *mapping,
                          uint32_t flags, struct byre_error *err)
 {
@@ -476,25 +512,38 @@ static int zero_in_place(struct writer *writer, const struct mapping *mapping,
         err);
 }
 
+/* How much of a run in place is whole sectors; parts of one are written. */
+static uint64_t whole_sectors(uint64_t offset, uint64_t length)
+{
+    return is_aligned(offset, ENGINE_SECTOR_BYTES)
+               ? align_down(length, ENGINE_SECTOR_BYTES)
+               : 0;
+}
+
 /* Zeroes a run that does not read as zero. */
 static int zero_run(struct writer *writer, uint64_t offset, uint64_t length,
                     uint32_t flags, uint64_t *ret_done, struct byre_error *err)
 {
     struct mapping mapping;
+    bool in_place;
     int r;
 
     r = writer->engine->ops->map(writer->engine, offset, length, &mapping, err);
     if (r < 0)
         return r;
-    if (mapping.kind == L2_DATA && mapping.in_place &&
-        writer->transfer->cipher == NULL) {
+    in_place = mapping.kind == L2_DATA && mapping.in_place &&
+               writer->transfer->cipher == NULL;
+    mapping.length = min_u64(mapping.length, whole_sectors(offset, length));
+    if (in_place && mapping.length > 0) {
         *ret_done = mapping.length;
         return zero_in_place(writer, &mapping, flags, err);
     }
     if (flags & BYRE_WRITE_FAST_ZERO)
         return fail(err, BYRE_E_UNSUPPORTED,
                     "the range cannot be zeroed faster than by writing");
-    *ret_done = min_u64(length, sizeof(zeroes));
+    *ret_done = min_u64(length, in_place ? ENGINE_SECTOR_BYTES -
+                                               offset % ENGINE_SECTOR_BYTES
+                                         : sizeof(zeroes));
     return writer_write(writer, offset, zeroes, (size_t)*ret_done, 0, NULL,
                         err);
 }

@@ -49,6 +49,7 @@ static bool raw_may_have_holes(struct engine *engine)
 static void raw_free(struct engine *engine)
 {
     byre_store_unref(raw_of(engine)->store);
+    pthread_mutex_destroy(&raw_of(engine)->end_lock);
     pthread_mutex_destroy(&raw_of(engine)->start_lock);
     engine_done(engine);
     free(engine);
@@ -91,6 +92,7 @@ int raw_open(struct byre_store *store, bool guessed, struct engine **ret_engine,
     raw->store = store_ref(store);
     raw->guessed = guessed;
     pthread_mutex_init(&raw->start_lock, NULL);
+    pthread_mutex_init(&raw->end_lock, NULL);
     *ret_engine = &raw->engine;
     return BYRE_OK;
 }

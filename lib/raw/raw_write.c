@@ -25,10 +25,17 @@ int raw_prepare_write(struct engine *engine,
                       struct byre_error *err)
 {
     struct raw *raw = raw_of(engine);
+    int r;
 
     if (raw->store->ops.write == NULL || raw->store->ops.flush == NULL)
         return fail(err, BYRE_E_STATE,
                     "the store has no functions to write and flush");
+    r = store_get_size(raw->store, &raw->stored_bytes, err);
+    if (r < 0)
+        return r;
+
+    atomic_store(&raw->ends_short, raw->store->ops.resize != NULL &&
+                                       raw->stored_bytes < engine->size_bytes);
     raw->keep_space = options->keep_space;
     atomic_store(&raw->stuck, false);
     engine->writable = true;
@@ -73,6 +80,30 @@ static int write_start(struct raw *raw, uint64_t offset, const void *buf,
     return r;
 }
 
+/*
+ * A file that ends inside the last sector could be torn there by the write that
+ * makes it longer: half of that sector would be new and half of it old.  So it
+ * gets its length first, durably.
+ */
+static int make_end_whole(struct raw *raw, uint64_t end, struct byre_error *err)
+{
+    int r = BYRE_OK;
+
+    if (!atomic_load(&raw->ends_short) || end <= raw->stored_bytes)
+        return BYRE_OK;
+
+    pthread_mutex_lock(&raw->end_lock);
+    if (atomic_load(&raw->ends_short)) {
+        r = store_resize(raw->store, raw->engine.size_bytes, err);
+        if (r == BYRE_OK)
+            r = raw_flush(&raw->engine, err);
+        if (r == BYRE_OK)
+            atomic_store(&raw->ends_short, false);
+    }
+    pthread_mutex_unlock(&raw->end_lock);
+    return r;
+}
+
 /* Where a byte lands is never in question, so there is nothing to wait for. */
 int raw_write(struct engine *engine, uint64_t offset, const void *buf,
               size_t length, uint32_t flags, const struct write_order *order,
@@ -89,6 +120,8 @@ int raw_write(struct engine *engine, uint64_t offset, const void *buf,
         return fail(err, BYRE_E_UNSUPPORTED,
                     "a raw disk takes no compressed clusters");
     r = check(raw, err);
+    if (r == BYRE_OK)
+        r = make_end_whole(raw, offset + length, err);
     if (r < 0)
         return r;
     return raw->guessed && offset < PROBED_BYTES
@@ -107,6 +140,8 @@ int raw_zero(struct engine *engine, uint64_t offset, uint64_t length,
     int r;
 
     r = check(raw, err);
+    if (r == BYRE_OK)
+        r = make_end_whole(raw, offset + length, err);
     if (r < 0)
         return r;
     return (flags & BYRE_WRITE_FAST_ZERO ? store_zero_fast : store_zero)(
@@ -204,6 +239,7 @@ int raw_resize(struct engine *engine, uint64_t size_bytes,
             store_resize(raw->store, old_bytes, NULL);
         return r;
     }
+    atomic_store(&raw->ends_short, false);
     engine->size_bytes = size_bytes;
     return raw_flush(engine, err);
 }

@@ -16,7 +16,10 @@ struct raw {
     bool guessed; /* the format: it must stay what it looks like */
     pthread_mutex_t start_lock; /* of writing its first bytes, if guessed */
     bool keep_space;
-    atomic_bool stuck; /* a barrier has failed: only reading goes on */
+    uint64_t stored_bytes;    /* of the file when it was opened for writing */
+    pthread_mutex_t end_lock; /* of making its last sector whole */
+    atomic_bool ends_short;   /* the file ends inside the last sector */
+    atomic_bool stuck;        /* a barrier has failed: only reading goes on */
 };
 
 static inline struct raw *raw_of(struct engine *engine)

@@ -80,6 +80,14 @@ static const struct step block_growth_steps[] = { W(0, 24),  W(24, 20), FLUSH,
                                                   W(44, 20), DC(4, 20), FLUSH,
                                                   W(10, 20), END };
 
+/* Written on where the file ended inside a sector: in a new cluster, in place,
+   with zeroes. */
+static const struct step file_end_steps[] = {
+    W(0, 9),  FLUSH, W(5, 9),  FLUSH,    W(14, 1), FLUSH,    W(15, 1), FLUSH,
+    W(14, 8), FLUSH, WC(8, 1), DC(8, 1), FLUSH,    W(30, 1), W(31, 1), FLUSH,
+    Z(30, 2), FLUSH, W(30, 9), FLUSH,    W(50, 1), W(49, 9), END
+};
+
 static const struct script write_scripts[] = {
     { "fill", fill_steps, 0 },
     { "overwrite", overwrite_steps, 0 },
@@ -93,6 +101,7 @@ static const struct script write_scripts[] = {
     { "reopen", reopen_steps, 0 },
     { "mixed", mixed_steps, 0 },
     { "parallel", parallel_steps, 0 },
+    { "file-end", file_end_steps, 0 },
     { "table-growth", table_growth_steps, 0 },
     { "block-growth", block_growth_steps, 0 },
     { "random-1", NULL, 1 },
@@ -109,6 +118,7 @@ static const struct workload write_workloads[] = {
     { "v3-512", "shrink", 0, 0 },
     { "v3-512", "l1-growth", 0, 20 },
     { "v3-512", "mixed", 4096, 0 },
+    { "v3-512", "file-end", 0, 0 },
     { "v3-4k", "fill", 0, 0 },
     { "v3-4k", "overwrite", 0, 0 },
     { "v3-4k", "zero", 0, 0 },
@@ -134,6 +144,7 @@ static const struct workload write_workloads[] = {
     { "v2-512", "mixed", 0, 0 },
     { "v2-512", "resize", 0, 0 },
     { "v2-4k", "zero", 0, 0 },
+    { "v2-4k", "file-end", 0, 0 },
     { "v2-4k", "reuse", 0, 0 },
     { "v2-64k", "compress", 0, 50 },
     { "v2-64k", "random-3", 0, 50 },
@@ -142,6 +153,7 @@ static const struct workload write_workloads[] = {
     { "v1-4k", "compress", 0, 0 },
     { "v1-4k", "random-1", 0, 0 },
     { "v1-512-base", "mixed", 0, 0 },
+    { "v1-512-base", "file-end", 0, 0 },
     { "v1-4k-base", "overwrite", 0, 0 },
     { "v1-4k-base", "compress", 0, 0 },
     { "v1-4k-aes", "mixed", 0, 0 },
@@ -153,6 +165,7 @@ static const struct workload write_workloads[] = {
     { "extended-16k", "random-2", 0, 0 },
     { "extended-64k", "overwrite", 0, 50 },
     { "extended-16k-base", "mixed", 0, 0 },
+    { "extended-16k-base", "file-end", 0, 0 },
     { "extended-16k-base", "resize", 0, 0 },
     { "extended-16k-prealloc", "mixed", 0, 0 },
     { "width-1", "mixed", 0, 0 },
