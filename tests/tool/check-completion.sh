@@ -60,9 +60,12 @@ expect --shrink "$byre" resize --s
 expect qcow2 "$byre" info -f q
 expect writeback "$byre" convert -t w
 expect json "$byre" info --output = j
+expect json "$byre" commit --progress = j
+expect leaks "$byre" check -r l
 expect json "$byre" info --output ''
 expect metadata "$byre" resize --preallocation = m
 expect cluster_size= "$byre" create -f qcow2 -o c
+expect compat= "$byre" amend -o c
 expect refcount_bits= "$byre" convert -O qcow2 -o r
 cd "$(dirname "$2")" || exit 1
 expect byre "$byre" info by
