@@ -8,6 +8,7 @@
 #include "amend_key.h"
 #include "command.h"
 #include "image.h"
+#include "json_out.h"
 #include "progress.h"
 
 enum { OPTION_FORCE = OPTION_OTHER };
@@ -28,6 +29,8 @@ static const struct option_spec amend_specs[] = {
     { 't', "cache", "MODE", "how it is written: none, directsync, writeback, "
       "writethrough or unsafe" },
     { OPTION_FORCE, "force", NULL, "even if a passphrase is lost" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default: nothing) or "
+      "json" },
     JOB_OPTION_SPECS,
     WRITTEN_IMAGE_OPTION_SPECS,
     HELP_OPTION_SPEC,
@@ -55,6 +58,10 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         break;
     case OPTION_FORCE:
         request->force = true;
+        break;
+    case OPTION_OUTPUT:
+        if (!output_is_json(tool, argument, &request->job.json))
+            return EXIT_FAILURE;
         break;
     }
     return PARSE_ON;
@@ -204,7 +211,7 @@ static int run_job(const struct amend_request *request,
                    const struct byre_amend_options *opts, struct byre *img,
                    struct byre_error *err)
 {
-    FILE *stream = request->job.progress && !request->job.quiet ? stdout : NULL;
+    FILE *stream = progress_stream(&request->job);
     struct byre_job *job = NULL;
     int r;
 
@@ -213,8 +220,8 @@ static int run_job(const struct amend_request *request,
     r = byre_amend(img, opts, &job, err);
     if (r < 0)
         return r;
-    r = progress_run(job, stream, err);
-    progress_end(stream);
+    r = progress_show(job, &request->job, stream, err);
+    progress_finish(&request->job, stream);
     byre_job_free(job);
     return r;
 }
@@ -245,6 +252,21 @@ static int amend(const struct tool *tool, struct amend_request *request,
     return EXIT_FAILURE;
 }
 
+/* What the image has become. */
+static json_t *describe(const char *name, struct byre *img)
+{
+    struct byre_info info = BYRE_INFO_INIT;
+    json_t *object = json_object();
+
+    json_object_set_new(object, "filename", json_out_string(name));
+    if (byre_get_info(img, &info, NULL) < 0)
+        return object;
+    json_object_set_new(object, "format", json_out_string(info.format));
+    json_object_set_new(object, "virtual-size",
+                        json_integer((json_int_t)info.virtual_size_bytes));
+    return object;
+}
+
 static uint32_t open_flags(const struct amend_request *request)
 {
     return BYRE_OPEN_WRITE | BYRE_OPEN_FOLLOW_BACKING |
@@ -260,16 +282,22 @@ static int open_and_amend(const struct tool *tool,
     struct byre *img =
         image_open(tool, &request->image, name, request->image.format,
                    open_flags(request), NULL);
+    json_t *object = NULL;
     struct byre_error err;
     int status;
 
     if (img == NULL)
         return EXIT_FAILURE;
     status = amend(tool, request, values, name, img);
+    if (request->job.json && !request->job.quiet)
+        object = describe(name, img);
     if (byre_close(img, &err) < 0 && status == EXIT_SUCCESS) {
         report(tool, "Could not close '%s': %s", name, err.message);
         status = EXIT_FAILURE;
     }
+    if (status == EXIT_SUCCESS && object != NULL)
+        json_out_result(stdout, &request->job, json_incref(object));
+    json_decref(object);
     return status;
 }
 
@@ -305,8 +333,8 @@ static int run(const struct tool *tool, int argc, char **argv)
 
 const struct verb amend_verb = {
     .name = "amend",
-    .synopsis = "[-f FMT | --image-opts] [-t CACHE] [--force] [-p] [-q] "
-                "-o LIST... FILE",
+    .synopsis = "[-f FMT | --image-opts] [-t CACHE] [--force] "
+                "[--output=human|json] [-p] [-q] -o LIST... FILE",
     .purpose = "Change what an image is: version, refcounts, passphrases...",
     .options = amend_specs,
     .run = run,

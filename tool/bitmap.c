@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "image.h"
+#include "json_out.h"
 #include "size.h"
 
 enum {
@@ -59,7 +60,7 @@ static const struct option_spec bitmap_specs[] = {
     { 'F', "source-format", "SRC_FMT", "format of SRC_FILE" },
     { OPTION_LIST, "list", NULL, "show the bitmaps, and how much they have "
       "noted" },
-    { OPTION_OUTPUT, "output", "FMT", "of --list: human or json" },
+    { OPTION_OUTPUT, "output", "FMT", "human (the default) or json" },
     WRITTEN_IMAGE_OPTION_SPECS,
     SHARE_OPTION_SPEC,
     HELP_OPTION_SPEC,
@@ -168,8 +169,6 @@ static const char *find_misuse(const struct bitmap_request *request,
     if (request->source_file != NULL &&
         count_actions(request, OPTION_MERGE) == 0)
         return "Merge bitmap source file only supported with --merge";
-    if (request->json && !request->list)
-        return "--output only supported with --list";
     if (request->image.shared && !request->list)
         return "-U only supported with --list";
     return NULL;
@@ -284,6 +283,22 @@ static struct byre *open_target(const struct tool *tool,
                       request->image.format, flags, NULL);
 }
 
+static void print_json(const struct bitmap_request *request)
+{
+    json_t *object = json_object();
+    json_t *actions = json_array();
+
+    json_object_set_new(object, "filename", json_out_string(request->file));
+    if (request->name != NULL)
+        json_object_set_new(object, "bitmap", json_out_string(request->name));
+    for (size_t i = 0; i < request->action_count; i++)
+        json_array_append_new(actions,
+                              json_string(action_name(request->actions[i].id)));
+    json_object_set_new(object, "actions", actions);
+    json_out(stdout, object);
+    json_decref(object);
+}
+
 static int change(const struct tool *tool, const struct bitmap_request *request)
 {
     struct byre *img, *source = NULL;
@@ -303,6 +318,8 @@ static int change(const struct tool *tool, const struct bitmap_request *request)
         report(tool, "Could not close '%s': %s", request->file, err.message);
         done = false;
     }
+    if (done && request->json)
+        print_json(request);
     return done ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -338,8 +355,8 @@ const struct verb bitmap_verb = {
     .name = "bitmap",
     .synopsis = "(--add [-g SIZE] | --remove | --remove-all | --clear | "
                 "--enable | --disable | --merge SOURCE [-b SRC_FILE "
-                "[-F SRC_FMT]])... | --list [--output=FMT] "
-                "[-f FMT | --image-opts] FILE [BITMAP]",
+                "[-F SRC_FMT]])... | --list "
+                "[-f FMT | --image-opts] [--output=human|json] FILE [BITMAP]",
     .purpose = "Add, change, merge, remove or list persistent bitmaps.",
     .options = bitmap_specs,
     .run = run,

@@ -25,7 +25,6 @@ struct check_request {
     struct image_options image;
     struct job_options job;
     uint32_t repair; /* BYRE_CHECK_* */
-    bool json;
     bool findings;
 };
 
@@ -76,7 +75,7 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         good = take_repair(tool, argument, &request->repair);
         break;
     case OPTION_OUTPUT:
-        good = output_is_json(tool, argument, &request->json);
+        good = output_is_json(tool, argument, &request->job.json);
         break;
     case OPTION_FINDINGS:
         request->findings = true;
@@ -92,7 +91,7 @@ static int take_option(const struct tool *tool, int id, const char *argument,
 static bool options_agree(const struct tool *tool,
                           const struct check_request *request)
 {
-    if (request->findings && !request->json) {
+    if (request->findings && !request->job.json) {
         report_usage(tool, "check", "--findings needs --output=json");
         return false;
     }
@@ -148,8 +147,8 @@ static int print_result(const struct tool *tool,
         return STATUS_FAILED;
     }
     summary->result = &result;
-    if (!request->job.quiet && request->json) {
-        check_print_json(summary);
+    if (!request->job.quiet && request->job.json) {
+        check_print_json(summary, &request->job);
     } else if (!request->job.quiet) {
         check_print_repairs(&result);
         check_print_human(&result);
@@ -162,22 +161,22 @@ static int check(const struct tool *tool, const struct check_request *request,
                  struct byre *img, const struct byre_check_options *opts,
                  struct check_summary *summary)
 {
-    FILE *stream = request->job.progress && !request->job.quiet ? stdout : NULL;
+    FILE *stream = progress_stream(&request->job);
     struct byre_job *job = NULL;
     struct byre_error err;
     int status = STATUS_FAILED;
+    int r;
 
     if (byre_check(img, opts, &job, &err) < 0) {
         report(tool, "Check failed: %s", err.message);
         return status;
     }
-    if (progress_run(job, stream, &err) < 0) {
-        progress_end(stream);
+    r = progress_show(job, &request->job, stream, &err);
+    progress_finish(&request->job, stream);
+    if (r < 0)
         report(tool, "Check failed: %s", err.message);
-    } else {
-        progress_end(stream);
+    else
         status = print_result(tool, request, job, summary);
-    }
     byre_job_free(job);
     return status;
 }

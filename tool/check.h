@@ -8,6 +8,8 @@
 #include <byre.h>
 #include <jansson.h>
 
+#include "options.h"
+
 /* What --findings lists at most; the others are only counted. */
 #define CHECK_MOST_FINDINGS 65536
 
@@ -32,6 +34,7 @@ struct check_summary {
 void check_print_repairs(const struct byre_check_result *result);
 void check_print_human(const struct byre_check_result *result);
 /* What is 0 is left out, as in qemu-img. */
-void check_print_json(const struct check_summary *summary);
+void check_print_json(const struct check_summary *summary,
+                      const struct job_options *options);
 
 #endif /* TOOL_CHECK_H */

@@ -126,7 +126,8 @@ static void set_nonzero(json_t *object, const char *key, uint64_t value)
         set_number(object, key, value);
 }
 
-void check_print_json(const struct check_summary *summary)
+void check_print_json(const struct check_summary *summary,
+                      const struct job_options *options)
 {
     const struct byre_check_result *result = summary->result;
     json_t *object = json_object();
@@ -146,6 +147,5 @@ void check_print_json(const struct check_summary *summary)
     if (summary->log->list != NULL)
         json_object_set(object, "findings", summary->log->list);
     set_nonzero(object, "findings-omitted", summary->log->omitted);
-    json_out(stdout, object);
-    json_decref(object);
+    json_out_result(stdout, options, object);
 }

@@ -7,6 +7,7 @@
 
 #include "command.h"
 #include "image.h"
+#include "json_out.h"
 #include "progress.h"
 #include "size.h"
 #include "target.h"
@@ -29,6 +30,8 @@ static const struct option_spec commit_specs[] = {
     { 'b', "base", "BASE", "the image of the chain to commit into; implies "
       "-d" },
     { 'r', "rate-limit", "RATE", "at most so many bytes a second" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default: a word) or "
+      "json" },
     JOB_OPTION_SPECS,
     WRITTEN_IMAGE_OPTION_SPECS,
     HELP_OPTION_SPEC,
@@ -54,6 +57,9 @@ static int take_option(const struct tool *tool, int id, const char *argument,
     case 'b':
         request->base_name = argument;
         request->keep = true;
+        break;
+    case OPTION_OUTPUT:
+        good = output_is_json(tool, argument, &request->job.json);
         break;
     case 'r':
         good = size_option(tool, "rate limit", argument,
@@ -115,7 +121,7 @@ static struct byre *find_base(const struct tool *tool, struct byre *img,
 static int commit(const struct tool *tool, const struct commit_request *request,
                   struct byre *img)
 {
-    FILE *stream = request->job.progress && !request->job.quiet ? stdout : NULL;
+    FILE *stream = progress_stream(&request->job);
     struct byre_commit_options opts = BYRE_COMMIT_OPTIONS_INIT;
     struct byre_job *job = NULL;
     struct byre_error err;
@@ -131,13 +137,30 @@ static int commit(const struct tool *tool, const struct commit_request *request,
 
     r = byre_commit(img, &opts, &job, &err);
     if (r >= 0) {
-        r = progress_run(job, stream, &err);
-        progress_end(stream);
+        r = progress_show(job, &request->job, stream, &err);
+        progress_finish(&request->job, stream);
         byre_job_free(job);
     }
     if (r < 0)
         report(tool, "%s", err.message);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static void print_result(const struct commit_request *request, const char *name)
+{
+    json_t *object;
+
+    if (!request->job.json) {
+        printf("Image committed.\n");
+        return;
+    }
+    object = json_object();
+    json_object_set_new(object, "filename", json_out_string(name));
+    if (request->base_name != NULL)
+        json_object_set_new(object, "base",
+                            json_out_string(request->base_name));
+    json_object_set_new(object, "emptied", json_boolean(!request->keep));
+    json_out_result(stdout, &request->job, object);
 }
 
 static int open_and_commit(const struct tool *tool,
@@ -160,7 +183,7 @@ static int open_and_commit(const struct tool *tool,
         status = EXIT_FAILURE;
     }
     if (status == EXIT_SUCCESS && !request->job.quiet)
-        printf("Image committed.\n");
+        print_result(request, name);
     return status;
 }
 
@@ -181,7 +204,7 @@ static int run(const struct tool *tool, int argc, char **argv)
 const struct verb commit_verb = {
     .name = "commit",
     .synopsis = "[-f FMT | --image-opts] [-t CACHE] [-b BASE] [-d] [-r RATE] "
-                "[-p] [-q] FILE",
+                "[--output=human|json] [-p] [-q] FILE",
     .purpose = "Write what an overlay holds into the image below it.",
     .options = commit_specs,
     .run = run,

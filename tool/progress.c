@@ -142,10 +142,14 @@ void ending_signals(sigset_t *ret_signals)
             sigaddset(ret_signals, ending[i]);
 }
 
-static int run(struct byre_job *job, FILE *stream, bool json,
-               struct byre_error *err)
+int progress_show(struct byre_job *job, const struct job_options *options,
+                  FILE *stream, struct byre_error *err)
 {
-    struct watch watch = { .job = job, .stream = stream, .json = json };
+    struct watch watch = {
+        .job = job,
+        .stream = stream,
+        .json = options->progress_json,
+    };
     sigset_t before;
     bool watched;
     int r;
@@ -171,32 +175,15 @@ static int run(struct byre_job *job, FILE *stream, bool json,
     return r;
 }
 
-int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err)
-{
-    return run(job, stream, false, err);
-}
-
-int progress_show(struct byre_job *job, const struct job_options *options,
-                  FILE *stream, struct byre_error *err)
-{
-    return run(job, stream, options->progress_json, err);
-}
-
 void progress_finish(const struct job_options *options, FILE *stream)
 {
-    if (!options->progress_json)
-        progress_end(stream);
+    if (stream == NULL || options->progress_json)
+        return;
+    fputc('\n', stream);
+    fflush(stream);
 }
 
 FILE *progress_stream(const struct job_options *options)
 {
     return options->progress && !options->quiet ? stdout : NULL;
-}
-
-void progress_end(FILE *stream)
-{
-    if (stream == NULL)
-        return;
-    fputc('\n', stream);
-    fflush(stream);
 }

@@ -23,21 +23,19 @@
  */
 void progress_prepare(void);
 
-/*
- * byre_job_run() with progress shown on `stream`, or not if that is NULL.
- * The caller ends the line with progress_end().
- */
-int progress_run(struct byre_job *job, FILE *stream, struct byre_error *err);
-
 /* Where the options want progress to be shown; NULL: nowhere. */
 FILE *progress_stream(const struct job_options *options);
 
-/* progress_run() in the form that the options ask for: numbers that a terminal
-   shows in one place, or an object of JSON on each line. */
+/*
+ * byre_job_run() with progress shown on `stream`, or not if that is NULL, in
+ * the form that the options ask for: numbers that a terminal shows in one
+ * place, whose line the caller ends with progress_finish(), or an object of
+ * JSON on each line.
+ */
 int progress_show(struct byre_job *job, const struct job_options *options,
                   FILE *stream, struct byre_error *err);
 
-/* Ends the line of progress if that form has one. */
+/* Ends the line of progress if there is one. */
 void progress_finish(const struct job_options *options, FILE *stream);
 
 /*
@@ -48,8 +46,5 @@ void ending_signals(sigset_t *ret_signals);
 
 /* Ends the program as the signal does by itself. */
 void end_by_signal(int signal_number);
-
-/* Ends the line of progress on `stream`; NULL is allowed. */
-void progress_end(FILE *stream);
 
 #endif /* TOOL_PROGRESS_H */

@@ -7,6 +7,7 @@
 
 #include "command.h"
 #include "image.h"
+#include "json_out.h"
 #include "progress.h"
 
 struct rebase_request {
@@ -32,6 +33,8 @@ static const struct option_spec rebase_specs[] = {
     { 'u', "backing-unsafe", NULL, "change the name only; the content is your "
       "business" },
     { 'c', "compress", NULL, "compress what is copied" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default: nothing) or "
+      "json" },
     JOB_OPTION_SPECS,
     WRITTEN_IMAGE_OPTION_SPECS,
     { 'U', "force-share", NULL, "read the new backing file even while another "
@@ -62,6 +65,9 @@ static int take_option(const struct tool *tool, int id, const char *argument,
     case 'B':
     case 'F':
         request->backing_format = argument;
+        break;
+    case OPTION_OUTPUT:
+        good = output_is_json(tool, argument, &request->job.json);
         break;
     case 'u':
         request->flags |= BYRE_REBASE_UNSAFE;
@@ -130,7 +136,7 @@ static struct byre_open_options open_options(struct rebase_request *request)
 static int rebase(const struct tool *tool, struct rebase_request *request,
                   struct byre *img)
 {
-    FILE *stream = request->job.progress && !request->job.quiet ? stdout : NULL;
+    FILE *stream = progress_stream(&request->job);
     struct byre_rebase_options opts = BYRE_REBASE_OPTIONS_INIT;
     const struct byre_open_options open = open_options(request);
     struct byre_job *job = NULL;
@@ -143,13 +149,27 @@ static int rebase(const struct tool *tool, struct rebase_request *request,
     opts.backing_open = &open;
     r = byre_rebase(img, &opts, &job, &err);
     if (r >= 0) {
-        r = progress_run(job, stream, &err);
-        progress_end(stream);
+        r = progress_show(job, &request->job, stream, &err);
+        progress_finish(&request->job, stream);
         byre_job_free(job);
     }
     if (r < 0)
         report(tool, "%s", err.message);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static void print_json(const struct rebase_request *request, const char *name)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "filename", json_out_string(name));
+    if (has_backing(request)) {
+        json_object_set_new(object, "backing-filename",
+                            json_out_string(request->backing_name));
+        json_object_set_new(object, "backing-filename-format",
+                            json_out_string(request->backing_format));
+    }
+    json_out_result(stdout, &request->job, object);
 }
 
 /* The old backing file is opened only where its content counts. */
@@ -172,6 +192,8 @@ static int open_and_rebase(const struct tool *tool,
         report(tool, "Could not close '%s': %s", name, err.message);
         status = EXIT_FAILURE;
     }
+    if (status == EXIT_SUCCESS && request->job.json && !request->job.quiet)
+        print_json(request, name);
     return status;
 }
 
@@ -191,8 +213,9 @@ static int run(const struct tool *tool, int argc, char **argv)
 
 const struct verb rebase_verb = {
     .name = "rebase",
-    .synopsis = "[-f FMT | --image-opts] [-t CACHE] [-b NAME] [-B FMT] "
-                "[-T CACHE] [-u] [-c] [-U] [-p] [-q] FILE",
+    .synopsis =
+        "[-f FMT | --image-opts] [-t CACHE] [-b NAME] [-B FMT] "
+        "[-T CACHE] [-u] [-c] [-U] [--output=human|json] [-p] [-q] FILE",
     .purpose = "Put an overlay on another backing file, or on none.",
     .options = rebase_specs,
     .run = run,

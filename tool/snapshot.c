@@ -31,6 +31,7 @@ struct snapshot_request {
     size_t gone_count;
     bool by_id;
     bool json;
+    bool quiet;
 };
 
 /* clang-format off */
@@ -43,8 +44,7 @@ static const struct option_spec snapshot_specs[] = {
     { 'd', "delete", "SNAPSHOT",
       "delete the snapshot of this name; may be repeated" },
     { OPTION_ID, "id", NULL, "-a and -d name ids, and nothing else" },
-    { OPTION_OUTPUT, "output", "FORM", "of the list: human (the default) or "
-      "json" },
+    { OPTION_OUTPUT, "output", "FORM", "human (the default) or json" },
     { 'q', "quiet", NULL, "print nothing but errors, and the list" },
     IMAGE_OPTION_SPECS,
     { 0, NULL, NULL, NULL },
@@ -85,6 +85,9 @@ static int take_option(const struct tool *tool, int id, const char *argument,
         return take_action(tool, request, ACTION_DELETE);
     case OPTION_ID:
         request->by_id = true;
+        break;
+    case 'q':
+        request->quiet = true;
         break;
     case OPTION_OUTPUT:
         if (!output_is_json(tool, argument, &request->json))
@@ -218,6 +221,18 @@ static int act(const struct tool *tool, const struct snapshot_request *request,
     return list(tool, request, img);
 }
 
+/* The image after a change: the id of what was taken is found here. */
+static json_t *describe(const char *name, struct byre *img)
+{
+    json_t *object = json_object();
+    json_t *snapshots = info_snapshots_json(img, NULL);
+
+    json_object_set_new(object, "filename", json_out_string(name));
+    if (snapshots != NULL)
+        json_object_set_new(object, "snapshots", snapshots);
+    return object;
+}
+
 static int open_and_act(const struct tool *tool,
                         const struct snapshot_request *request,
                         const char *name)
@@ -231,15 +246,21 @@ static int open_and_act(const struct tool *tool,
                                BYRE_OPEN_FOLLOW_DATA_FILE,
                    NULL);
     struct byre_error err = { 0 };
+    json_t *object = NULL;
     int status;
 
     if (img == NULL)
         return EXIT_FAILURE;
     status = act(tool, request, img);
+    if (!reads && status == EXIT_SUCCESS && request->json && !request->quiet)
+        object = describe(name, img);
     if (byre_close(img, &err) < 0) {
         report(tool, "Could not close '%s': %s", name, err.message);
         status = EXIT_FAILURE;
     }
+    if (status == EXIT_SUCCESS && object != NULL)
+        json_out(stdout, object);
+    json_decref(object);
     return status;
 }
 
@@ -263,8 +284,8 @@ static int run(const struct tool *tool, int argc, char **argv)
 
 const struct verb snapshot_verb = {
     .name = "snapshot",
-    .synopsis = "[-f FMT | --image-opts] [-l [--output=human|json] | -c NAME | "
-                "-a SNAPSHOT | -d SNAPSHOT...] [--id] [-U] [-q] FILE",
+    .synopsis = "[-f FMT | --image-opts] [-l | -c NAME | -a SNAPSHOT | "
+                "-d SNAPSHOT...] [--id] [--output=human|json] [-U] [-q] FILE",
     .purpose = "List, take, apply or delete the snapshots inside an image.",
     .options = snapshot_specs,
     .run = run,

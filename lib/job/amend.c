@@ -55,7 +55,7 @@ static int amend_run(struct byre_job *job, struct byre_error *err)
     pthread_rwlock_unlock(&amend->image->writing);
     if (r < 0)
         return r;
-    atomic_store(&job->done_bytes, atomic_load(&job->total_bytes));
+    job_complete(job);
     return BYRE_OK;
 }
 

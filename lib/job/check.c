@@ -98,7 +98,7 @@ static int check_run(struct byre_job *job, struct byre_error *err)
         error_prefix(err, "%s", check->image->name);
         return r;
     }
-    atomic_store(&job->done_bytes, atomic_load(&job->total_bytes));
+    job_complete(job);
     check->finished = true;
     return BYRE_OK;
 }

@@ -28,6 +28,12 @@ struct byre_job {
 void job_init(struct byre_job *job, const struct job_ops *ops,
               uint64_t total_bytes);
 
+/* Nothing is left to do, whatever was thought before. */
+static inline void job_complete(struct byre_job *job)
+{
+    atomic_store(&job->done_bytes, atomic_load(&job->total_bytes));
+}
+
 static inline void job_advance(struct byre_job *job, uint64_t bytes)
 {
     atomic_fetch_add_explicit(&job->done_bytes, bytes, memory_order_relaxed);

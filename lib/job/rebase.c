@@ -426,6 +426,8 @@ static int rebase_run(struct byre_job *job, struct byre_error *err)
     if (r < 0) {
         new_backing_close(&rebase->backing);
         error_prefix(err, "%s", rebase->img->name);
+    } else {
+        job_complete(job);
     }
     return r;
 }

@@ -11,7 +11,6 @@ byre bitmap --clear -g 64k a b
 byre bitmap --merge b -F qcow2 a b
 byre bitmap --clear -b a a b
 byre bitmap --list --add a b
-byre bitmap --clear --output=json a b
 byre bitmap -U --clear a b
 byre bitmap --list --output=xml a
 byre bitmap --add -g x a b
