@@ -52,6 +52,13 @@ int qcow2_extension_next(const uint8_t *buf, size_t area_bytes,
     return 1;
 }
 
+size_t qcow2_extension_area(const struct qcow2_header *header, size_t length)
+{
+    if (header->backing_offset == 0)
+        return length;
+    return (size_t)min_u64(header->backing_offset, length);
+}
+
 size_t qcow2_extension_bytes(uint32_t length)
 {
     return (size_t)align_up(RECORD_HEADER_BYTES + (uint64_t)length, 8);

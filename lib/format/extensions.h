@@ -35,6 +35,10 @@ int qcow2_extension_next(const uint8_t *buf, size_t area_bytes,
                          size_t *position, struct qcow2_extension *ret,
                          struct byre_error *err);
 
+/* Where the area of the extensions ends: at the backing name, or with the
+   `length` bytes of the cluster. */
+size_t qcow2_extension_area(const struct qcow2_header *header, size_t length);
+
 /* Bytes a record of `length` takes, and writing it there, zero-padded. */
 size_t qcow2_extension_bytes(uint32_t length);
 void qcow2_extension_encode(const struct qcow2_extension *extension,

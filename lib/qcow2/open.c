@@ -153,18 +153,10 @@ static int refuse_unknown_features(const struct qcow2 *qcow2,
                    "Unsupported qcow2 feature(s): %s", text);
 }
 
-/* The area of the extensions ends at the backing name, or with the cluster. */
-static size_t extension_area(const struct qcow2_header *header, size_t length)
-{
-    if (header->backing_offset == 0)
-        return length;
-    return (size_t)min_u64(header->backing_offset, length);
-}
-
 static int read_extensions(struct qcow2 *qcow2, const uint8_t *buf,
                            size_t length, struct byre_error *err)
 {
-    const size_t area = extension_area(&qcow2->header, length);
+    const size_t area = qcow2_extension_area(&qcow2->header, length);
     struct qcow2_extension extension, feature_names = { 0 };
     size_t position = qcow2->header.header_bytes;
     int r;
