@@ -1158,7 +1158,12 @@ struct byre_compact_result {
  * Prepares to make the file of a QCOW2 image, which is open for writing, as
  * small as it can be in place: leaked clusters and those that hold zeroes are
  * given back, the others moved to the front, in the order of the disk as far as
- * the space allows, and the file is cut.  A crash leaves leaks at worst.
+ * the space allows, and the file is cut.  On a device the free space is
+ * discarded.
+ *
+ * Until the job has ended other calls on the image wait.  It may be cancelled
+ * at any moment; what was done until then stays.  A crash leaves leaks at
+ * worst. An image that has errors other than leaks is refused (BYRE_E_CORRUPT).
  */
 BYRE_API int byre_compact(struct byre *img, struct byre_job **ret_job,
                           struct byre_error *err);

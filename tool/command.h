@@ -19,6 +19,7 @@ struct verb {
 };
 
 extern const struct verb bench_verb;
+extern const struct verb compact_verb;
 extern const struct verb info_verb;
 extern const struct verb io_verb;
 extern const struct verb map_verb;

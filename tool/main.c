@@ -23,6 +23,7 @@
 /* clang-format off */
 static const struct verb *const verbs[] = {
     &bench_verb,
+    &compact_verb,
     &compare_verb,
     &convert_verb,
     &create_verb,

@@ -291,3 +291,12 @@ void table_cache_forget(struct table_cache *cache, uint64_t host_offset,
     }
     pthread_mutex_unlock(&cache->lock);
 }
+
+void table_cache_clear(struct table_cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    atomic_fetch_add(&cache->generation, 1);
+    for (size_t i = 0; i < table_cache_slots(cache); i++)
+        forget_slot(&cache->slots[i]);
+    pthread_mutex_unlock(&cache->lock);
+}

@@ -98,6 +98,9 @@ bool table_cache_change(struct table_cache *cache, uint64_t host_offset,
 void table_cache_forget(struct table_cache *cache, uint64_t host_offset,
                         uint64_t bytes);
 
+/* Forgets all slices: tables have changed in the file.  None is in a batch. */
+void table_cache_clear(struct table_cache *cache);
+
 /* ---- Writing what changed (table_write.c); one batch at a time ---- */
 
 struct table_batch;

@@ -1,27 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "job/split.h"
 
-#include <string.h>
-
 #include "base/arith.h"
+#include "base/zero_bytes.h"
 
 void split_begin(struct split *split, const struct split_rules *rules,
                  const struct piece *piece, const uint8_t *buf)
 {
     *split = (struct split){ .rules = *rules, .piece = piece, .buf = buf };
-}
-
-/* memcmp() of a buffer with itself, one step on, is the fastest look there is.
- */
-static bool is_zero(const uint8_t *buf, size_t length)
-{
-    const size_t head = min_u64(length, 16);
-
-    for (size_t i = 0; i < head; i++) {
-        if (buf[i] != 0)
-            return false;
-    }
-    return length <= head || memcmp(buf, buf + head, length - head) == 0;
 }
 
 /*
@@ -38,7 +24,7 @@ static size_t run_length(const uint8_t *buf, size_t length,
         const uint64_t position = target_offset + run;
         const size_t n =
             (size_t)min_u64(length - run, block_bytes - position % block_bytes);
-        const bool zero = is_zero(buf + run, n);
+        const bool zero = bytes_are_zero(buf + run, n);
 
         if (run > 0 && zero != *ret_zero)
             break;

@@ -14,11 +14,9 @@
 #include "base/error.h"
 #include "format/refcount.h"
 #include "qcow2/references.h"
+#include "qcow2/sector_edits.h"
 
-/* What is atomic when a write is torn: a flag never drags others along. */
-#define SECTOR_BYTES UINT64_C(512)
-#define NO_SECTOR    UINT64_MAX
-#define NO_CLUSTER   UINT64_MAX
+#define NO_CLUSTER UINT64_MAX
 
 #define LEAST_WINDOW_BYTES 4096
 #define PIECE_ENTRIES      512
@@ -37,8 +35,7 @@ struct correction {
     uint8_t *block;
     uint8_t piece[PIECE_ENTRIES * 8]; /* of the refcount table */
 
-    uint64_t sector; /* the one that is being changed, or NO_SECTOR */
-    uint8_t sector_bytes[SECTOR_BYTES];
+    struct sector_edits edits;
 };
 
 /* ---- The window ---- */
@@ -116,38 +113,13 @@ static int load_window(struct correction *c, uint64_t first,
 
 /* ---- Flags ---- */
 
-static int write_sector(struct correction *c, struct byre_error *err)
-{
-    const uint64_t sector = c->sector;
-
-    c->sector = NO_SECTOR;
-    if (sector == NO_SECTOR)
-        return BYRE_OK;
-    return store_write(c->qcow2->store, sector, c->sector_bytes,
-                       sizeof(c->sector_bytes), err);
-}
-
-/* Entries come in the order of their table, so a sector is held until the
-   first change outside of it. */
 static int change_entry(struct correction *c, uint64_t offset, uint64_t raw,
                         struct byre_error *err)
 {
-    const uint64_t sector = align_down(offset, SECTOR_BYTES);
-    int r;
+    uint8_t bytes[8];
 
-    if (sector != c->sector) {
-        r = write_sector(c, err);
-        if (r < 0)
-            return r;
-
-        r = store_read(c->qcow2->store, sector, c->sector_bytes,
-                       sizeof(c->sector_bytes), err);
-        if (r < 0)
-            return r;
-        c->sector = sector;
-    }
-    be64_put(c->sector_bytes + (offset - sector), raw);
-    return BYRE_OK;
+    be64_put(bytes, raw);
+    return sector_edits_put(&c->edits, offset, bytes, sizeof(bytes), err);
 }
 
 /* Whether the flag of a cluster can be told now, and what it should be. */
@@ -214,11 +186,11 @@ static int correct_window(struct correction *c, uint64_t first,
     if (r < 0)
         return r;
 
-    c->sector = NO_SECTOR;
+    sector_edits_init(&c->edits, c->qcow2->store);
     c->next = NO_CLUSTER;
     r = references_walk(c->qcow2, REFERENCES_ACTIVE | REFERENCES_EXTERNAL,
                         correct, c, err);
-    return r < 0 ? r : write_sector(c, err);
+    return r < 0 ? r : sector_edits_write(&c->edits, err);
 }
 
 /* Windows where nothing is are left out. */

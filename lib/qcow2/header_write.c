@@ -7,6 +7,7 @@
 /* The fields of one call follow one another in the header (header.h). */
 #define AT_SIZE           24
 #define AT_REFCOUNT_TABLE 48
+#define AT_SNAPSHOTS      60
 #define AT_FEATURES       72
 
 static int write_fields(struct qcow2 *qcow2, uint64_t offset,
@@ -83,5 +84,21 @@ int header_write_refcount_table(struct qcow2 *qcow2, uint64_t offset,
         return r;
     qcow2->header.refcount_table_offset = offset;
     qcow2->header.refcount_table_clusters = clusters;
+    return BYRE_OK;
+}
+
+int header_write_snapshots(struct qcow2 *qcow2, uint64_t offset, uint32_t count,
+                           struct byre_error *err)
+{
+    uint8_t fields[12];
+    int r;
+
+    be32_put(fields, count);
+    be64_put(fields + 4, offset);
+    r = write_fields(qcow2, AT_SNAPSHOTS, fields, sizeof(fields), err);
+    if (r < 0)
+        return r;
+    qcow2->header.snapshot_count = count;
+    qcow2->header.snapshots_offset = offset;
     return BYRE_OK;
 }

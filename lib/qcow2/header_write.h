@@ -25,4 +25,7 @@ int header_write_disk(struct qcow2 *qcow2, uint64_t size_bytes,
 int header_write_refcount_table(struct qcow2 *qcow2, uint64_t offset,
                                 uint32_t clusters, struct byre_error *err);
 
+int header_write_snapshots(struct qcow2 *qcow2, uint64_t offset, uint32_t count,
+                           struct byre_error *err);
+
 #endif

@@ -76,6 +76,7 @@ struct qcow2 {
     struct metadata metadata;
     struct allocator *allocator;
     bool keep_space;
+    uint64_t refcount_cache_bytes;
     /* Where the last cluster that may hold something ends. */
     atomic_uint_fast64_t file_end_bytes;
     pthread_mutex_t header_lock; /* of marking the image corrupt */
@@ -172,6 +173,13 @@ int qcow2_write(struct engine *engine, uint64_t offset, const void *buf,
                 struct byre_error *err);
 int qcow2_flush(struct engine *engine, struct byre_error *err);
 int qcow2_finish(struct engine *engine, struct byre_error *err);
+/*
+ * Learns anew what writing needs to know of the file's structures, which the
+ * caller, who is alone, has changed under the engine: refcounts and where all
+ * of them are.  What was cached of them is dropped.  On failure nothing may be
+ * written any more.
+ */
+int qcow2_reload_structures(struct qcow2 *qcow2, struct byre_error *err);
 /* Raises file_end_bytes to `end`. */
 void qcow2_raise_file_end(struct qcow2 *qcow2, uint64_t end);
 void qcow2_writable_done(struct qcow2 *qcow2);
@@ -220,6 +228,13 @@ int qcow2_zero(struct engine *engine, uint64_t offset, uint64_t length,
                uint32_t flags, struct byre_error *err);
 int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err);
+/* The entry of a whole cluster that is zero and holds nothing; in version 2 one
+   that is unallocated. */
+struct raw_entry qcow2_zero_entry(const struct qcow2 *qcow2);
+
+/* compact.c */
+int qcow2_compact(struct engine *engine, const struct engine_progress *progress,
+                  struct byre_compact_result *ret, struct byre_error *err);
 
 /* resize.c */
 int qcow2_resize(struct engine *engine, uint64_t size_bytes,

@@ -373,6 +373,7 @@ static const struct engine_ops qcow2_ops = {
     .discard = qcow2_discard,
     .flush = qcow2_flush,
     .resize = qcow2_resize,
+    .compact = qcow2_compact,
     .finish = qcow2_finish,
     .free = qcow2_free,
 };

@@ -10,21 +10,10 @@
 
 /* ---- Counting ---- */
 
-/* The faults that matter: it takes stray flags away itself, and some others say
-   nothing of host clusters. */
-static uint32_t intolerable_faults(const struct reference *ref)
-{
-    const uint32_t tolerated =
-        REFERENCE_INCOMPLETE | REFERENCE_MISPLACED |
-        (ref->owner == REFERENCE_NOTHING ? REFERENCE_STRAY_COPIED : 0);
-
-    return ref->faults & ~tolerated;
-}
-
 static int fail_fault(const struct reference *ref, struct byre_error *err)
 {
     const char *owner = reference_owner_name(ref->owner);
-    const char *text = reference_fault_text(intolerable_faults(ref));
+    const char *text = reference_fault_text(reference_grave_faults(ref));
 
     if (ref->table_offset == BYRE_NO_OFFSET)
         return fail_at(err, BYRE_E_CORRUPT, ref->offset,
@@ -51,7 +40,7 @@ static int count_reference(void *user, const struct reference *ref,
             reference_counts_reserve(&rebuild->counts, ref->offset, ref->bytes);
         return BYRE_OK;
     }
-    if (intolerable_faults(ref) != 0)
+    if (reference_grave_faults(ref) != 0)
         return fail_fault(ref, err);
     if (!reference_counts_add(&rebuild->counts, ref, &cluster))
         return fail_at(err, BYRE_E_CORRUPT, ref->offset,

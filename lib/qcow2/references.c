@@ -247,6 +247,16 @@ int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
 
 /* ---- Words for messages ---- */
 
+/* Stray flags are nothing's, and the others say nothing of host clusters. */
+uint32_t reference_grave_faults(const struct reference *ref)
+{
+    const uint32_t tolerated =
+        REFERENCE_INCOMPLETE | REFERENCE_MISPLACED |
+        (ref->owner == REFERENCE_NOTHING ? REFERENCE_STRAY_COPIED : 0);
+
+    return ref->faults & ~tolerated;
+}
+
 const char *reference_owner_name(enum reference_owner owner)
 {
     static const char *const names[] = {

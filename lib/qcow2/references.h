@@ -113,6 +113,10 @@ int references_walk(struct qcow2 *qcow2, uint32_t what, reference_visit *visit,
 /* "L2 table" and so on, for messages. */
 const char *reference_owner_name(enum reference_owner owner);
 
+/* Those of its faults that leave in doubt which host clusters are in use, or
+   what they mean. */
+uint32_t reference_grave_faults(const struct reference *ref);
+
 /* What the lowest of `faults` says of the entry: "is not aligned". */
 const char *reference_fault_text(uint32_t faults);
 

@@ -279,6 +279,7 @@ static int set_up_writer(struct qcow2 *qcow2,
         .backing = options->backing,
     };
     qcow2->keep_space = options->keep_space;
+    qcow2->refcount_cache_bytes = options->refcount_cache_bytes;
     return writer_init(&qcow2->writer,
                        qcow2->header.compression_type == QCOW2_COMPRESSION_ZSTD
                            ? CODEC_ZSTD
@@ -345,6 +346,40 @@ int qcow2_prepare_write(struct engine *engine,
     qcow2_may_have_holes(engine);
     engine->writable = true;
     return BYRE_OK;
+}
+
+/* The old guard goes first: two of them would say that all overlaps. */
+static int reload_structures(struct qcow2 *qcow2, struct byre_error *err)
+{
+    struct allocator *allocator = NULL;
+    int r;
+
+    metadata_done(&qcow2->metadata);
+    metadata_init(&qcow2->metadata);
+    r = set_file_end(qcow2, err);
+    if (r == BYRE_OK)
+        r = guard_structures(qcow2, err);
+    if (r == BYRE_OK)
+        r = allocator_new(qcow2, &qcow2->metadata, &qcow2->engine.gate,
+                          qcow2->refcount_cache_bytes, &allocator, err);
+    if (r < 0)
+        return r;
+    allocator_free(qcow2->allocator);
+    qcow2->allocator = allocator;
+    return BYRE_OK;
+}
+
+int qcow2_reload_structures(struct qcow2 *qcow2, struct byre_error *err)
+{
+    struct byre_error why = { 0 };
+    const int r = reload_structures(qcow2, &why);
+
+    if (r < 0) {
+        writer_stick(&qcow2->writer, &why);
+        if (err != NULL)
+            *err = why;
+    }
+    return r;
 }
 
 /* ---- Writing, flushing, closing ---- */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct workload_set *const sets[] = { &write_set };
+static const struct workload_set *const sets[] = { &write_set, &compact_set };
 
 #define SETS (sizeof(sets) / sizeof(sets[0]))
 

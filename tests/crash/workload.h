@@ -73,7 +73,8 @@ struct workload_set {
     size_t workload_count;
 };
 
-extern const struct workload_set write_set; /* workload_write.c */
+extern const struct workload_set write_set;   /* workload_write.c */
+extern const struct workload_set compact_set; /* workload_compact.c */
 
 /* The workloads of all sets, one after the other; NULL past the last one. */
 const struct workload *workload_at(size_t index);

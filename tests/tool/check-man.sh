@@ -14,7 +14,7 @@ shown() {
         grep '^-'
 }
 
-for verb in '' bench compare convert create dd info io map resize; do
+for verb in '' bench compact compare convert create dd info io map resize; do
     page=$pages/byre${verb:+-$verb}.1.scd
     for option in $(shown $verb); do
         count=$((count + 1))
