@@ -216,20 +216,6 @@ static int move_all(struct compact *c, struct byre_error *err)
     return r;
 }
 
-/* Cancelled, it gives back what it has copied for nothing. */
-static int run(struct compact *c, struct byre_error *err)
-{
-    struct byre_error why = { 0 };
-    int r;
-
-    r = give_up(c, err);
-    if (r == BYRE_OK)
-        r = move_all(c, err);
-    if (r == BYRE_E_CANCELED && compact_barrier(c, &why) == BYRE_OK)
-        compact_settle(c, &why);
-    return r;
-}
-
 /* ---- The end of the file ---- */
 
 /* The space is not missed if that fails. */
@@ -275,26 +261,46 @@ static int correct_flags(struct compact *c, struct byre_error *err)
     return r < 0 ? r : compact_barrier(c, err);
 }
 
-static int compact_image(struct compact *c, struct byre_error *err)
+static int give_up_and_move(struct compact *c, struct byre_error *err)
 {
-    struct byre_error why = { 0 }, ignored = { 0 };
     int r;
+
+    r = give_up(c, err);
+    return r < 0 ? r : move_all(c, err);
+}
+
+/* Cancelled, it gives back what it has copied for nothing. */
+static int settle_canceled(struct compact *c, struct byre_error *err)
+{
+    int r;
+
+    r = compact_barrier(c, err);
+    if (r == BYRE_OK)
+        r = compact_settle(c, err);
+    return r < 0 ? r : correct_flags(c, err);
+}
+
+static int run(struct compact *c, struct byre_error *err)
+{
+    struct byre_error why = { 0 };
+    int r, r_end;
 
     r = init(c, err);
     if (r < 0)
         return r;
-    r = run(c, &why);
+    r = give_up_and_move(c, err);
     if (r == BYRE_OK)
-        r = correct_flags(c, &why);
-    else if (r == BYRE_E_CANCELED)
-        correct_flags(c, &ignored);
-    else /* the L1 table in memory has what was to be written */
-        stick_if_failed(c, sector_edits_write(&c->edits, &ignored), &ignored);
+        r = correct_flags(c, err);
+    else if (r != BYRE_E_CANCELED) /* memory has what was to be written of L1 */
+        stick_if_failed(c, sector_edits_write(&c->edits, &why), &why);
     if (r == BYRE_OK)
-        r = cut_file(c, &why);
-    if (r < 0 && err != NULL)
+        return cut_file(c, err);
+    if (r != BYRE_E_CANCELED)
+        return r;
+    r_end = settle_canceled(c, &why);
+    if (r_end < 0)
         *err = why;
-    return r;
+    return r_end < 0 ? r_end : r;
 }
 
 int qcow2_compact(struct engine *engine, const struct engine_progress *progress,
@@ -302,6 +308,7 @@ int qcow2_compact(struct engine *engine, const struct engine_progress *progress,
 {
     struct qcow2 *qcow2 = qcow2_of(engine);
     struct compact c = { .qcow2 = qcow2, .progress = progress };
+    struct byre_error why = { 0 }, reloading = { 0 };
     int r, r_reload;
 
     r = writer_check(&qcow2->writer, err);
@@ -310,13 +317,17 @@ int qcow2_compact(struct engine *engine, const struct engine_progress *progress,
     if (r < 0)
         return r;
 
-    r = compact_image(&c, err);
+    r = run(&c, &why);
     done(&c);
     table_cache_clear(qcow2->tables);
     cluster_reader_clear(qcow2->transfer.clusters);
-    r_reload = qcow2_reload_structures(qcow2, r == BYRE_OK ? err : NULL);
-    if (r == BYRE_OK)
+    r_reload = qcow2_reload_structures(qcow2, &reloading);
+    if (r_reload < 0 && (r == BYRE_OK || r == BYRE_E_CANCELED)) {
         r = r_reload;
+        why = reloading;
+    }
+    if (r < 0 && err != NULL)
+        *err = why;
     if (r == BYRE_OK)
         *ret = c.result;
     return r;
