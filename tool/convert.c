@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "convert.h"
+#include "convert_salvage.h"
 #include "keyval.h"
 #include "progress.h"
 #include "size.h"
@@ -343,6 +344,21 @@ static bool snapshot_is_named(const struct tool *tool, struct byre *img,
     return false;
 }
 
+/* What a missing backing file held is lost, the rest is not. */
+static struct byre *open_alone(const struct tool *tool,
+                               const struct convert_request *request,
+                               const char *text,
+                               const struct snapshot_choice *snapshot)
+{
+    struct byre *img =
+        image_open(tool, &request->image, text, request->image.format,
+                   BYRE_OPEN_NO_BACKING | BYRE_OPEN_FOLLOW_DATA_FILE, snapshot);
+
+    if (img != NULL)
+        report(tool, "warning: '%s' is read without its backing file", text);
+    return img;
+}
+
 static struct byre *open_source(const struct tool *tool,
                                 const struct convert_request *request,
                                 const char *text)
@@ -354,6 +370,11 @@ static struct byre *open_source(const struct tool *tool,
         snapshot.name = NULL; /* the library takes one way at a time */
     img = image_open_disk(tool, &request->image, text, request->image.format,
                           &snapshot);
+    if (img == NULL && convert_has_flag(request, BYRE_CONVERT_SALVAGE))
+        img = open_alone(tool, request, text, &snapshot);
+    if (img != NULL && convert_has_flag(request, BYRE_CONVERT_SALVAGE) &&
+        !request->output.quiet)
+        salvage_lists(tool, img);
     if (img == NULL || snapshot_is_named(tool, img, &request->snapshot))
         return img;
     byre_close(img, NULL);
@@ -426,40 +447,6 @@ static bool bitmaps_may_stay(const struct tool *tool,
 
 /* ---- The copy ---- */
 
-/* A range that was given up, until its neighbour is known to be read. */
-struct salvage {
-    const struct tool *tool;
-    uint64_t offset;
-    uint64_t length;
-    char why[BYRE_ERROR_MESSAGE_SIZE];
-};
-
-static void tell_salvaged(struct salvage *salvage)
-{
-    if (salvage->length > 0)
-        report(salvage->tool,
-               "warning: zeroes instead of %" PRIu64 " bytes at offset %" PRIu64
-               " that could not be read: %s",
-               salvage->length, salvage->offset, salvage->why);
-    salvage->length = 0;
-}
-
-/* The library gives up by sectors; one warning tells of a run of them. */
-static void note_salvaged(void *user, uint64_t offset, uint64_t length,
-                          const struct byre_error *why)
-{
-    struct salvage *salvage = user;
-
-    if (salvage->length > 0 && salvage->offset + salvage->length == offset) {
-        salvage->length += length;
-        return;
-    }
-    tell_salvaged(salvage);
-    salvage->offset = offset;
-    salvage->length = length;
-    snprintf(salvage->why, sizeof(salvage->why), "%s", why->message);
-}
-
 static int copy(const struct tool *tool, struct convert_request *request,
                 struct byre *const *sources, size_t count, const char *target)
 {
@@ -472,14 +459,14 @@ static int copy(const struct tool *tool, struct convert_request *request,
     if (request->output.progress && !request->output.quiet)
         stream = target_is_stdout(target) ? stderr : stdout;
     if (!request->output.quiet)
-        request->job.salvaged = note_salvaged;
+        request->job.salvaged = salvage_note;
     request->job.user = &salvage;
 
     r = byre_convert(sources, count, target, &request->job, &job, &err);
     if (r >= 0) {
         r = progress_run(job, stream, &err);
         progress_end(stream);
-        tell_salvaged(&salvage);
+        salvage_end(&salvage);
     }
     if (r < 0)
         report(tool, "%s", err.message);

@@ -42,6 +42,16 @@ int chain_map(struct byre *img, uint64_t offset, uint64_t length, bool shallow,
 int chain_read(const struct chain_mapping *chain, uint64_t offset, void *buf,
                size_t length, struct byre_error *err);
 
+/*
+ * Whether what the chain says of `offset` is missing from its files, which then
+ * reads as if nothing was there: tables or data past the end of a file, or a
+ * backing file that was not opened.  BYRE_E_CORRUPT with the reason;
+ * *ret_length is for how long the answer holds, at most `length`, in either
+ * case.  `shallow` asks `img` alone.
+ */
+int chain_find_loss(struct byre *img, uint64_t offset, uint64_t length,
+                    bool shallow, uint64_t *ret_length, struct byre_error *err);
+
 /* Fails unless [offset, offset + length) is a range of an opened disk. */
 int check_disk_range(const struct byre *img, uint64_t offset, uint64_t length,
                      struct byre_error *err);

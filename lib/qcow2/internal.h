@@ -100,6 +100,9 @@ int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
 int qcow2_read(struct engine *engine, const struct mapping *mapping,
                uint64_t guest_offset, void *buf, size_t length,
                struct byre_error *err);
+int qcow2_find_loss(struct engine *engine, uint64_t guest_offset,
+                    uint64_t length, uint64_t *ret_length,
+                    struct byre_error *err);
 bool qcow2_may_have_holes(struct engine *engine);
 
 /* Bytes of the disk that one L1 entry stands for. */

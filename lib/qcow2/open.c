@@ -366,6 +366,7 @@ static const struct engine_ops qcow2_ops = {
     .prepare = prepare,
     .map = qcow2_map,
     .read = qcow2_read,
+    .find_loss = qcow2_find_loss,
     .may_have_holes = qcow2_may_have_holes,
     .prepare_write = qcow2_prepare_write,
     .write = qcow2_write,
