@@ -63,6 +63,12 @@ static const struct step streams_steps[] = {
     REOPEN,   MARK,    COMPACT, C(7, 2), WC(0, 1), REOPEN,   COMPACT,  END
 };
 
+/* The same where streams are from the start. */
+static const struct step restreams_steps[] = { C(10, 3), REOPEN,  WC(1, 1),
+                                               DC(3, 1), REOPEN,  MARK,
+                                               COMPACT,  C(3, 1), WC(10, 1),
+                                               REOPEN,   COMPACT, END };
+
 /* Tables at the end that have grown, over data that goes. */
 static const struct step tables_steps[] = {
     WC(0, 60), FLUSH,   SIZEC(4500), WC(4400, 3), W(0, 2),   FLUSH,
@@ -80,6 +86,7 @@ static const struct script compact_scripts[] = {
     { "compact-holes", holes_steps, 0 },
     { "compact-zeroed", zeroed_steps, 0 },
     { "compact-streams", streams_steps, 0 },
+    { "compact-restreams", restreams_steps, 0 },
     { "compact-tables", tables_steps, 0 },
     { "compact-emptied", emptied_steps, 0 },
 };
@@ -125,7 +132,7 @@ static const struct workload compact_workloads[] = {
     { "snapshot-extended", "compact-holes", 0, 0 },
     { "snapshot-width-2", "compact-zeroed", 0, 0 },
     { "snapshot-lazy", "compact-emptied", 0, 0 },
-    { "compressed-4k", "compact-streams", 0, 0 },
+    { "compressed-4k", "compact-restreams", 0, 0 },
 };
 
 const struct workload_set compact_set = {
