@@ -859,7 +859,11 @@ BYRE_API void byre_job_free(struct byre_job *job);
 #define BYRE_CONVERT_TARGET_IS_ZERO (UINT32_C(1) << 1)
 /* Report success without waiting for the bytes to be durable. */
 #define BYRE_CONVERT_NO_SYNC (UINT32_C(1) << 2)
-/* Read errors become zeroes (qemu-img's --salvage). */
+/*
+ * What cannot be read becomes zeroes (qemu-img's --salvage), and so does, told
+ * to `salvaged` too, what a file that was cut short does not have any more, or
+ * a backing file that was not opened.
+ */
 #define BYRE_CONVERT_SALVAGE (UINT32_C(1) << 3)
 /* Open the target for direct I/O. */
 #define BYRE_CONVERT_DIRECT (UINT32_C(1) << 4)
