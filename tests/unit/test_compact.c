@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Without these, compacting could report what it has not done, begin on an
+ * image that it must not touch, or go on with another image's cache afterwards.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "byre.h"
+#include "new_image.h"
+#include "store/store.h"
+
+#define CLUSTER  UINT64_C(4096)
+#define CLUSTERS 200
+
+static struct byre *open_image(struct byre_store *store, uint32_t flags,
+                               const char *format)
+{
+    struct byre_open_options opts = BYRE_OPEN_OPTIONS_INIT;
+    struct byre *img = NULL;
+    struct byre_error err = { 0 };
+
+    opts.flags = flags;
+    opts.format = format;
+    if (byre_open_store(store, NULL, &opts, &img, &err) < 0)
+        fail_msg("%s", err.message);
+    return img;
+}
+
+static uint64_t file_bytes(struct byre_store *store)
+{
+    uint64_t bytes = 0;
+
+    assert_int_equal(store_get_size(store, &bytes, NULL), BYRE_OK);
+    return bytes;
+}
+
+static void put(struct byre *img, uint64_t cluster, uint64_t count, int byte)
+{
+    uint8_t *buf = malloc((size_t)(count * CLUSTER));
+
+    memset(buf, byte, (size_t)(count * CLUSTER));
+    assert_int_equal(byre_write(img, cluster * CLUSTER, buf,
+                                (size_t)(count * CLUSTER), 0, NULL),
+                     BYRE_OK);
+    free(buf);
+}
+
+static void assert_bytes(struct byre *img, uint64_t cluster, uint64_t count,
+                         int byte)
+{
+    uint8_t buf[CLUSTER];
+
+    for (uint64_t i = cluster; i < cluster + count; i++) {
+        assert_int_equal(byre_read(img, i * CLUSTER, buf, sizeof(buf), NULL),
+                         BYRE_OK);
+        for (size_t j = 0; j < sizeof(buf); j++)
+            assert_int_equal(buf[j], byte);
+    }
+}
+
+static int compact(struct byre *img, bool cancel,
+                   struct byre_compact_result *result, struct byre_error *err)
+{
+    struct byre_job *job = NULL;
+    int r = byre_compact(img, &job, err);
+
+    if (r == BYRE_OK && cancel)
+        byre_job_cancel(job);
+    if (r == BYRE_OK)
+        r = byre_job_run(job, err);
+    if (r == BYRE_OK)
+        assert_int_equal(byre_compact_get_result(job, result, NULL), BYRE_OK);
+    else if (job != NULL)
+        assert_int_equal(byre_compact_get_result(job, result, NULL),
+                         BYRE_E_STATE);
+    byre_job_free(job);
+    return r;
+}
+
+/* Zeroes in the middle, which were written as data; then all moves up. */
+static struct byre *worn_image(struct byre_store *store)
+{
+    struct byre *img = open_image(store, BYRE_OPEN_WRITE, "qcow2");
+
+    put(img, 0, CLUSTERS, 1);
+    put(img, 20, 100, 0);
+    put(img, 120, 10, 7);
+    assert_int_equal(byre_flush(img, NULL), BYRE_OK);
+    return img;
+}
+
+static void assert_worn(struct byre *img)
+{
+    assert_bytes(img, 0, 20, 1);
+    assert_bytes(img, 20, 100, 0);
+    assert_bytes(img, 120, 10, 7);
+    assert_bytes(img, 130, CLUSTERS - 130, 1);
+}
+
+static void test_figures(void **state)
+{
+    struct byre_store *store = new_image(CLUSTERS * CLUSTER, CLUSTER);
+    struct byre_compact_result result = BYRE_COMPACT_RESULT_INIT;
+    struct byre *img = worn_image(store);
+    const uint64_t before = file_bytes(store);
+
+    (void)state;
+    assert_int_equal(compact(img, false, &result, NULL), BYRE_OK);
+    assert_int_equal(result.before_bytes, before);
+    assert_int_equal(result.freed_clusters, 100);
+    assert_int_equal(result.after_bytes, before - 100 * CLUSTER);
+    assert_int_equal(file_bytes(store), result.after_bytes);
+    assert_in_range(result.moved_clusters, 70, 100);
+    assert_worn(img);
+
+    /* There is nothing left to do. */
+    assert_int_equal(compact(img, false, &result, NULL), BYRE_OK);
+    assert_int_equal(result.freed_clusters, 0);
+    assert_int_equal(result.moved_clusters, 0);
+    assert_int_equal(result.after_bytes, result.before_bytes);
+
+    /* Where it goes on writing nothing else is. */
+    put(img, 30, 40, 9);
+    assert_bytes(img, 30, 40, 9);
+    assert_bytes(img, 0, 20, 1);
+    assert_int_equal(byre_close(img, NULL), BYRE_OK);
+    img = open_image(store, 0, "qcow2");
+    assert_bytes(img, 30, 40, 9);
+    assert_bytes(img, 120, 10, 7);
+    assert_bytes(img, 130, CLUSTERS - 130, 1);
+    byre_close(img, NULL);
+    byre_store_unref(store);
+}
+
+static void test_canceled(void **state)
+{
+    struct byre_store *store = new_image(CLUSTERS * CLUSTER, CLUSTER);
+    struct byre_compact_result result = BYRE_COMPACT_RESULT_INIT;
+    struct byre *img = worn_image(store);
+
+    (void)state;
+    assert_int_equal(compact(img, true, &result, NULL), BYRE_E_CANCELED);
+    assert_worn(img);
+    put(img, 25, 5, 3);
+    assert_int_equal(compact(img, false, &result, NULL), BYRE_OK);
+    assert_int_equal(result.freed_clusters, 95);
+    assert_bytes(img, 25, 5, 3);
+    assert_int_equal(byre_close(img, NULL), BYRE_OK);
+    byre_store_unref(store);
+}
+
+static void test_refused(void **state)
+{
+    struct byre_store *store = new_image(CLUSTERS * CLUSTER, CLUSTER);
+    struct byre_compact_result result = BYRE_COMPACT_RESULT_INIT;
+    struct byre_store *raw = new_store();
+    struct byre_error err = { 0 };
+    struct byre *img;
+
+    (void)state;
+    img = open_image(store, 0, "qcow2");
+    assert_int_equal(compact(img, false, &result, &err), BYRE_E_STATE);
+    byre_close(img, NULL);
+
+    assert_int_equal(store_resize(raw, 4096, NULL), BYRE_OK);
+    img = open_image(raw, BYRE_OPEN_WRITE, "raw");
+    assert_int_equal(compact(img, false, &result, &err), BYRE_E_UNSUPPORTED);
+    byre_close(img, NULL);
+
+    assert_int_equal(byre_compact(NULL, NULL, &err), BYRE_E_INVALID);
+    assert_int_equal(byre_compact_get_result(NULL, &result, &err),
+                     BYRE_E_STATE);
+    byre_store_unref(raw);
+    byre_store_unref(store);
+}
+
+/* A count that is too low: nothing is written, and the disk reads on. */
+static void test_corrupt(void **state)
+{
+    struct byre_store *store = new_image(CLUSTERS * CLUSTER, CLUSTER);
+    struct byre_compact_result result = BYRE_COMPACT_RESULT_INIT;
+    struct byre *img = worn_image(store);
+    struct byre_error err = { 0 };
+    const uint8_t none[2] = { 0, 0 };
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(byre_close(img, NULL), BYRE_OK);
+    before = file_bytes(store);
+    /* The first block of a new image is its third cluster. */
+    assert_int_equal(store_write(store, 2 * CLUSTER + 2 * 50, none, 2, NULL),
+                     BYRE_OK);
+    img = open_image(store, BYRE_OPEN_WRITE, "qcow2");
+    assert_int_equal(compact(img, false, &result, &err), BYRE_E_CORRUPT);
+    assert_non_null(strstr(err.message, "check"));
+    assert_int_equal(file_bytes(store), before);
+    assert_worn(img);
+    byre_close(img, NULL);
+    byre_store_unref(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_canceled),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_corrupt),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
