@@ -134,6 +134,9 @@ static const struct workload compact_workloads[] = {
     { "snapshot-width-2", "compact-zeroed", 0, 0 },
     { "snapshot-lazy", "compact-emptied", 0, 0 },
     { "compressed-4k", "compact-restreams", 0, 0 },
+    { "bitmap-kept", "compact-holes", 0, 0 },
+    { "bitmap-kept", "compact-emptied", 512, 0 },
+    { "bitmap-lazy", "compact-zeroed", 0, 0 },
 };
 
 const struct workload_set compact_set = {
