@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Without these, compacting could report what it has not done, begin on an
- * image that it must not touch, or go on with another image's cache afterwards.
+ * image that it must not touch, or go on with another image's cache afterwards,
+ * or lose what bitmaps have noted.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -205,13 +206,93 @@ static void test_corrupt(void **state)
     byre_store_unref(store);
 }
 
+static uint64_t noted(struct byre *img, const char *name)
+{
+    uint64_t bytes = 0;
+
+    assert_int_equal(byre_bitmap_dirty_bytes(img, name, &bytes, NULL), BYRE_OK);
+    return bytes;
+}
+
+static void assert_sound(struct byre_store *store)
+{
+    struct byre_check_options opts = BYRE_CHECK_OPTIONS_INIT;
+    struct byre_check_result result = BYRE_CHECK_RESULT_INIT;
+    struct byre *img = open_image(store, BYRE_OPEN_CHECK, "qcow2");
+    struct byre_job *job = NULL;
+
+    assert_int_equal(byre_check(img, &opts, &job, NULL), BYRE_OK);
+    assert_int_equal(byre_job_run(job, NULL), BYRE_OK);
+    assert_int_equal(byre_check_get_result(job, &result, NULL), BYRE_OK);
+    assert_int_equal(result.corruptions, 0);
+    assert_int_equal(result.check_errors, 0);
+    assert_int_equal(result.leaks, 0);
+    byre_job_free(job);
+    byre_close(img, NULL);
+}
+
+/* Bitmaps that are in the file, behind holes, and that are in memory only. */
+static void test_bitmaps(void **state)
+{
+    struct byre_store *store = new_image(CLUSTERS * CLUSTER, CLUSTER);
+    struct byre_compact_result result = BYRE_COMPACT_RESULT_INIT;
+    struct byre *img = worn_image(store);
+
+    (void)state;
+    assert_int_equal(byre_bitmap_add(img, "old", 4096, 0, NULL), BYRE_OK);
+    assert_int_equal(byre_bitmap_add(img, "gone", 512, 0, NULL), BYRE_OK);
+    put(img, 3, 1, 1);
+    assert_int_equal(byre_bitmap_store(img, NULL), BYRE_OK);
+    put(img, 5, 1, 1);
+    assert_int_equal(byre_bitmap_add(img, "new", 4096, 0, NULL), BYRE_OK);
+    put(img, 7, 2, 1);
+    assert_int_equal(compact(img, false, &result, NULL), BYRE_OK);
+    assert_true(result.freed_clusters >= 100);
+    assert_worn(img);
+    assert_int_equal(noted(img, "old"), 4 * CLUSTER);
+    assert_int_equal(noted(img, "gone"), 4 * CLUSTER);
+    assert_int_equal(noted(img, "new"), 2 * CLUSTER);
+
+    /* They go on, in places of their own. */
+    put(img, 20, 50, 9);
+    assert_int_equal(byre_bitmap_remove(img, "gone", NULL), BYRE_OK);
+    put(img, 20, 50, 0);
+    assert_int_equal(compact(img, false, &result, NULL), BYRE_OK);
+    assert_int_equal(byre_close(img, NULL), BYRE_OK);
+    assert_sound(store);
+    img = open_image(store, 0, "qcow2");
+    assert_worn(img);
+    assert_int_equal(noted(img, "old"), 54 * CLUSTER);
+    assert_int_equal(noted(img, "new"), 52 * CLUSTER);
+    byre_close(img, NULL);
+    byre_store_unref(store);
+}
+
+/* The image may have become one for reading since the job was made. */
+static void test_reopened(void **state)
+{
+    struct byre_store *store = new_image(CLUSTERS * CLUSTER, CLUSTER);
+    struct byre *img = worn_image(store);
+    struct byre_job *job = NULL;
+    const uint64_t before = file_bytes(store);
+
+    (void)state;
+    assert_int_equal(byre_compact(img, &job, NULL), BYRE_OK);
+    assert_int_equal(byre_reopen(img, 0, NULL), BYRE_OK);
+    assert_int_equal(byre_job_run(job, NULL), BYRE_E_STATE);
+    byre_job_free(job);
+    assert_int_equal(file_bytes(store), before);
+    assert_worn(img);
+    assert_int_equal(byre_close(img, NULL), BYRE_OK);
+    byre_store_unref(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_canceled),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_corrupt),
+        cmocka_unit_test(test_figures), cmocka_unit_test(test_canceled),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_corrupt),
+        cmocka_unit_test(test_bitmaps), cmocka_unit_test(test_reopened),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,3 +59,8 @@ kept 0 2M 1
 kept 550M 2M 2
 cp a.qcow2 x.qcow2
 salvage nothing
+
+echo '= as JSON'
+truncate -s 300000 x.qcow2
+"$BYRE" convert --salvage --output=json x.qcow2 x.raw 2>/dev/null |
+    sed -n '/salvaged/,$p'
