@@ -268,6 +268,45 @@ static void test_bitmaps(void **state)
     byre_store_unref(store);
 }
 
+static void take_snapshot(struct byre *img, const char *name)
+{
+    struct byre_snapshot_options opts = BYRE_SNAPSHOT_OPTIONS_INIT;
+
+    opts.name = name;
+    assert_int_equal(byre_snapshot_create(img, &opts, NULL), BYRE_OK);
+}
+
+/* What is known of snapshots moves with their tables. */
+static void test_snapshots(void **state)
+{
+    const struct byre_snapshot_ref first = { .name = "first" };
+    const struct byre_snapshot_ref second = { .name = "second" };
+    struct byre_store *store = new_image(CLUSTERS * CLUSTER, CLUSTER);
+    struct byre_compact_result result = BYRE_COMPACT_RESULT_INIT;
+    struct byre *img = worn_image(store);
+
+    (void)state;
+    take_snapshot(img, "first");
+    put(img, 0, 50, 4);
+    take_snapshot(img, "second");
+    put(img, 0, CLUSTERS, 0);
+    assert_int_equal(compact(img, false, &result, NULL), BYRE_OK);
+    assert_in_range(result.freed_clusters, 250, 400);
+
+    assert_int_equal(byre_snapshot_apply(img, &first, NULL), BYRE_OK);
+    assert_worn(img);
+    take_snapshot(img, "third");
+    assert_int_equal(byre_snapshot_delete(img, &first, 1, NULL), BYRE_OK);
+    assert_int_equal(compact(img, false, &result, NULL), BYRE_OK);
+    assert_int_equal(byre_snapshot_apply(img, &second, NULL), BYRE_OK);
+    assert_bytes(img, 0, 50, 4);
+    assert_bytes(img, 50, 70, 0);
+    assert_bytes(img, 120, 10, 7);
+    assert_int_equal(byre_close(img, NULL), BYRE_OK);
+    assert_sound(store);
+    byre_store_unref(store);
+}
+
 /* The image may have become one for reading since the job was made. */
 static void test_reopened(void **state)
 {
@@ -290,9 +329,10 @@ static void test_reopened(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_figures), cmocka_unit_test(test_canceled),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_corrupt),
-        cmocka_unit_test(test_bitmaps), cmocka_unit_test(test_reopened),
+        cmocka_unit_test(test_figures),  cmocka_unit_test(test_canceled),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_corrupt),
+        cmocka_unit_test(test_bitmaps),  cmocka_unit_test(test_snapshots),
+        cmocka_unit_test(test_reopened),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
