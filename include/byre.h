@@ -881,7 +881,11 @@ BYRE_API void byre_job_free(struct byre_job *job);
 #define BYRE_CONVERT_TARGET_IS_ZERO (UINT32_C(1) << 1)
 /* Report success without waiting for the bytes to be durable. */
 #define BYRE_CONVERT_NO_SYNC (UINT32_C(1) << 2)
-/* Read errors become zeroes (qemu-img's --salvage). */
+/*
+ * What cannot be read becomes zeroes (qemu-img's --salvage), and so does, told
+ * to `salvaged` too, what a file that was cut short does not have any more, or
+ * a backing file that was not opened.
+ */
 #define BYRE_CONVERT_SALVAGE (UINT32_C(1) << 3)
 /* Open the target for direct I/O. */
 #define BYRE_CONVERT_DIRECT (UINT32_C(1) << 4)
@@ -1187,7 +1191,12 @@ struct byre_compact_result {
  * Prepares to make the file of a QCOW2 image, which is open for writing, as
  * small as it can be in place: leaked clusters and those that hold zeroes are
  * given back, the others moved to the front, in the order of the disk as far as
- * the space allows, and the file is cut.  A crash leaves leaks at worst.
+ * the space allows, and the file is cut.  On a device the free space is
+ * discarded.
+ *
+ * Until the job has ended other calls on the image wait.  It may be cancelled
+ * at any moment; what was done until then stays.  A crash leaves leaks at
+ * worst. An image that has errors other than leaks is refused (BYRE_E_CORRUPT).
  */
 BYRE_API int byre_compact(struct byre *img, struct byre_job **ret_job,
                           struct byre_error *err);

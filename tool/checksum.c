@@ -169,7 +169,8 @@ static int run(const struct tool *tool, int argc, char **argv)
     if (status == PARSE_ON) {
         status = EXIT_FAILURE;
         img = image_open_snapshot(tool, &request.image, argv[optind],
-                                  request.image.format, &request.snapshot);
+                                  request.image.format, IMAGE_WITH_ALL,
+                                  &request.snapshot);
         if (img != NULL)
             status = checksum(tool, &request, argv[optind], img);
         byre_close(img, NULL);

@@ -28,6 +28,7 @@ extern const struct verb compare_verb;
 extern const struct verb convert_verb;
 extern const struct verb create_verb;
 extern const struct verb dd_verb;
+extern const struct verb compact_verb;
 extern const struct verb info_verb;
 extern const struct verb io_verb;
 extern const struct verb map_verb;

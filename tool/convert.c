@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "convert.h"
+#include "convert_salvage.h"
 #include "json_out.h"
 #include "progress.h"
 #include "size.h"
@@ -284,6 +285,32 @@ static int parse(const struct tool *tool, int argc, char **argv,
 
 /* ---- Sources ---- */
 
+#define ALONE (BYRE_OPEN_NO_BACKING | BYRE_OPEN_FOLLOW_DATA_FILE)
+
+/* Salvaging, what a missing backing file held is lost, the rest is not. */
+static struct byre *open_source(const struct tool *tool,
+                                const struct convert_request *request,
+                                const char *text)
+{
+    const bool salvaging = convert_has_flag(request, BYRE_CONVERT_SALVAGE);
+    const char *format = request->image.format;
+    struct byre *img = image_open_snapshot(tool, &request->image, text, format,
+                                           IMAGE_WITH_ALL, &request->snapshot);
+
+    if (!salvaging)
+        return img;
+    if (img == NULL) {
+        img = image_open_snapshot(tool, &request->image, text, format, ALONE,
+                                  &request->snapshot);
+        if (img != NULL)
+            report(tool, "warning: '%s' is read without its backing file",
+                   text);
+    }
+    if (img != NULL && !request->output.quiet)
+        salvage_lists(tool, img);
+    return img;
+}
+
 static void close_sources(struct byre **sources, size_t count)
 {
     for (size_t i = 0; sources != NULL && i < count; i++)
@@ -304,9 +331,7 @@ static struct byre **open_sources(const struct tool *tool,
         return NULL;
     }
     while (opened < count) {
-        sources[opened] =
-            image_open_snapshot(tool, &request->image, names[opened],
-                                request->image.format, &request->snapshot);
+        sources[opened] = open_source(tool, request, names[opened]);
         if (sources[opened] == NULL)
             break;
         opened++;
@@ -335,53 +360,6 @@ static void warn_of_broken_bitmaps(const struct tool *tool,
 }
 
 /* ---- The copy ---- */
-
-/* A range that was given up, until its neighbour is known to be read. */
-struct salvage {
-    const struct tool *tool;
-    bool quiet;
-    json_t *list; /* of all of them, for the summary */
-    uint64_t offset;
-    uint64_t length;
-    char why[BYRE_ERROR_MESSAGE_SIZE];
-};
-
-static void tell_salvaged(struct salvage *salvage)
-{
-    json_t *entry;
-
-    if (salvage->length == 0)
-        return;
-    entry = json_object();
-    json_object_set_new(entry, "offset",
-                        json_integer((json_int_t)salvage->offset));
-    json_object_set_new(entry, "length",
-                        json_integer((json_int_t)salvage->length));
-    json_object_set_new(entry, "reason", json_out_string(salvage->why));
-    json_array_append_new(salvage->list, entry);
-    if (!salvage->quiet)
-        report(salvage->tool,
-               "warning: zeroes instead of %" PRIu64 " bytes at offset %" PRIu64
-               " that could not be read: %s",
-               salvage->length, salvage->offset, salvage->why);
-    salvage->length = 0;
-}
-
-/* The library gives up by sectors; one warning tells of a run of them. */
-static void note_salvaged(void *user, uint64_t offset, uint64_t length,
-                          const struct byre_error *why)
-{
-    struct salvage *salvage = user;
-
-    if (salvage->length > 0 && salvage->offset + salvage->length == offset) {
-        salvage->length += length;
-        return;
-    }
-    tell_salvaged(salvage);
-    salvage->offset = offset;
-    salvage->length = length;
-    snprintf(salvage->why, sizeof(salvage->why), "%s", why->message);
-}
 
 static void set_number(json_t *object, const char *key, uint64_t value)
 {
@@ -422,13 +400,13 @@ static int copy(const struct tool *tool, struct convert_request *request,
                                .list = json_array() };
     int r;
 
-    request->job.salvaged = note_salvaged;
+    request->job.salvaged = salvage_note;
     request->job.user = &salvage;
     r = byre_convert(sources, count, target, &request->job, &job, &err);
     if (r >= 0) {
         r = progress_show(job, &request->output, stream, &err);
         progress_finish(&request->output, stream);
-        tell_salvaged(&salvage);
+        salvage_end(&salvage);
     }
     if (r < 0)
         report(tool, "%s", err.message);

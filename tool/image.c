@@ -67,7 +67,5 @@ struct byre *image_open_disk(const struct tool *tool,
                              const char *text, const char *format,
                              const struct snapshot_choice *snapshot)
 {
-    return image_open(tool, options, text, format,
-                      BYRE_OPEN_FOLLOW_BACKING | BYRE_OPEN_FOLLOW_DATA_FILE,
-                      snapshot);
+    return image_open(tool, options, text, format, IMAGE_WITH_ALL, snapshot);
 }

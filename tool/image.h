@@ -29,6 +29,8 @@ struct byre *image_open(const struct tool *tool,
                         const char *format, uint32_t flags,
                         const struct snapshot_choice *snapshot);
 
+#define IMAGE_WITH_ALL (BYRE_OPEN_FOLLOW_BACKING | BYRE_OPEN_FOLLOW_DATA_FILE)
+
 /* Opens the disk with all that it stands on: the way of the data verbs. */
 struct byre *image_open_disk(const struct tool *tool,
                              const struct image_options *options,

@@ -28,6 +28,7 @@ static const struct verb *const verbs[] = {
     &check_verb,
     &checksum_verb,
     &commit_verb,
+    &compact_verb,
     &compare_verb,
     &convert_verb,
     &create_verb,

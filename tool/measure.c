@@ -188,7 +188,8 @@ static int open_and_measure(const struct tool *tool,
 
     if (name != NULL) {
         source = image_open_snapshot(tool, &request->image, name,
-                                     request->image.format, &request->snapshot);
+                                     request->image.format, IMAGE_WITH_ALL,
+                                     &request->snapshot);
         if (source == NULL)
             return EXIT_FAILURE;
     }

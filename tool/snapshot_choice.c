@@ -65,6 +65,7 @@ static bool is_named(const struct tool *tool, struct byre *img,
 struct byre *image_open_snapshot(const struct tool *tool,
                                  const struct image_options *options,
                                  const char *text, const char *format,
+                                 uint32_t flags,
                                  const struct snapshot_choice *snapshot)
 {
     struct snapshot_choice one_way = *snapshot;
@@ -72,7 +73,7 @@ struct byre *image_open_snapshot(const struct tool *tool,
 
     if (one_way.id != NULL)
         one_way.name = NULL; /* the library takes one way at a time */
-    img = image_open_disk(tool, options, text, format, &one_way);
+    img = image_open(tool, options, text, format, flags, &one_way);
     if (img == NULL || is_named(tool, img, snapshot))
         return img;
     byre_close(img, NULL);

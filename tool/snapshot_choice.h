@@ -16,12 +16,13 @@ bool snapshot_choice_take(const struct tool *tool, const char *argument,
                           struct snapshot_choice *ret_choice, json_t **keys);
 
 /*
- * image_open_disk() of the snapshot, which must have both the id and the name
- * where both are given.
+ * image_open() of the snapshot, which must have both the id and the name where
+ * both are given.
  */
 struct byre *image_open_snapshot(const struct tool *tool,
                                  const struct image_options *options,
                                  const char *text, const char *format,
+                                 uint32_t flags,
                                  const struct snapshot_choice *snapshot);
 
 #endif /* TOOL_SNAPSHOT_CHOICE_H */

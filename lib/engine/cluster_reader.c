@@ -347,3 +347,13 @@ void cluster_reader_forget(struct cluster_reader *reader, uint64_t host_offset)
     }
     pthread_mutex_unlock(&reader->lock);
 }
+
+void cluster_reader_clear(struct cluster_reader *reader)
+{
+    pthread_mutex_lock(&reader->lock);
+    for (size_t i = 0; i < (size_t)reader->set_count * reader->ways; i++) {
+        if (reader->slots[i].state == SLOT_READY)
+            reader->slots[i].state = SLOT_EMPTY;
+    }
+    pthread_mutex_unlock(&reader->lock);
+}

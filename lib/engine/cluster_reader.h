@@ -41,4 +41,7 @@ int cluster_reader_read(struct cluster_reader *reader,
  */
 void cluster_reader_forget(struct cluster_reader *reader, uint64_t host_offset);
 
+/* The same for all of them; nobody reads. */
+void cluster_reader_clear(struct cluster_reader *reader);
+
 #endif

@@ -192,6 +192,15 @@ struct engine_ops {
     int (*read)(struct engine *engine, const struct mapping *mapping,
                 uint64_t guest_offset, void *buf, size_t length,
                 struct byre_error *err);
+    /*
+     * Whether the tables that map `guest_offset` lie past the end of the file,
+     * where they read as if nothing was there: BYRE_E_CORRUPT with what is
+     * missing.  *ret_length is for how long the answer holds, at most `length`.
+     * NULL: they never do, or it is not known.
+     */
+    int (*find_loss)(struct engine *engine, uint64_t guest_offset,
+                     uint64_t length, uint64_t *ret_length,
+                     struct byre_error *err);
     /* Whether L2_DATA often lies over holes, so that asking the store pays. */
     bool (*may_have_holes)(struct engine *engine);
 

@@ -66,6 +66,13 @@ void l1_replace(struct l1_table *l1, uint64_t *words, uint64_t entries,
 int l1_set(struct l1_table *l1, uint64_t index, uint64_t word,
            struct byre_error *err);
 
+/* The file has this word now. */
+static inline void l1_note(struct l1_table *l1, uint64_t index, uint64_t word)
+{
+    if (index < l1->held)
+        atomic_store_explicit(&l1->words[index], word, memory_order_release);
+}
+
 /* ---- Writing what changed; one at a time ---- */
 
 struct l1_change {

@@ -64,6 +64,8 @@ struct chain_pass {
 };
 
 void chain_enter(struct chain_pass *pass, struct byre *top);
+/* Of the image that was entered last: the one below it. */
+void chain_enter_next(struct chain_pass *pass, struct byre *img);
 void chain_leave(struct chain_pass *pass);
 
 /* What the disk is at `offset`, asked of the whole chain. */
@@ -87,6 +89,16 @@ int chain_read(const struct chain_mapping *chain, uint64_t offset, void *buf,
 /* Reads any range of an image; what lies past the end of its disk is zero. */
 int image_read_past_end(struct byre *img, uint64_t offset, void *buf,
                         size_t length, struct byre_error *err);
+
+/*
+ * Whether what the chain says of `offset` is missing from its files, which then
+ * reads as if nothing was there: tables or data past the end of a file, or a
+ * backing file that was not opened.  BYRE_E_CORRUPT with the reason;
+ * *ret_length is for how long the answer holds, at most `length`, in either
+ * case.  `shallow` asks `img` alone.
+ */
+int chain_find_loss(struct byre *img, uint64_t offset, uint64_t length,
+                    bool shallow, uint64_t *ret_length, struct byre_error *err);
 
 /* Fails unless [offset, offset + length) is a range of an opened disk. */
 int check_disk_range(const struct byre *img, uint64_t offset, uint64_t length,

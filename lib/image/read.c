@@ -32,7 +32,7 @@ static bool falls_through(enum l2_kind kind)
 
 /* ---- Gates ---- */
 
-static void enter_next(struct chain_pass *pass, struct byre *img)
+void chain_enter_next(struct chain_pass *pass, struct byre *img)
 {
     const struct gate_pass entered = gate_enter(&img->engine->gate);
     const uint32_t i = pass->entered++;
@@ -49,7 +49,7 @@ void chain_enter(struct chain_pass *pass, struct byre *top)
     pass->top = top;
     pass->entered = 0;
     if (top != NULL)
-        enter_next(pass, top);
+        chain_enter_next(pass, top);
 }
 
 /* From the lowest up: who closes the gate of an image and is alone may free
@@ -90,7 +90,7 @@ int chain_map(struct chain_pass *pass, uint64_t offset, uint64_t length,
             break;
 
         if (chain.depth + 1 == pass->entered)
-            enter_next(pass, backing);
+            chain_enter_next(pass, backing);
         length = chain.mapping.length;
         backing_bytes = backing->engine->size_bytes;
         if (offset >= backing_bytes)

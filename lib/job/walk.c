@@ -57,16 +57,40 @@ static void salvage_extent(struct walk *walk, uint64_t length,
     walk->extent_count = 1;
 }
 
+/* Gives up what the files do not have any more: 1; or 0, with how far they
+   have it. */
+static int find_loss(struct walk *walk, uint64_t *left, struct byre_error *err)
+{
+    struct byre *source = walk->sources[walk->source];
+    uint64_t length = 0;
+    int r;
+
+    r = chain_find_loss(source, walk->source_offset, *left, walk->rules.shallow,
+                        &length, err);
+    if (r == BYRE_E_CORRUPT && length > 0) {
+        salvage_extent(walk, length, err);
+        return 1;
+    }
+    if (r == BYRE_OK)
+        *left = length;
+    return r == BYRE_OK || walk_is_damage(r) ? 0 : r;
+}
+
 static int fetch_extents(struct walk *walk, struct byre_error *err)
 {
     const struct engine *engine = walk->sources[walk->source]->engine;
-    const uint64_t left = source_bytes(walk) - walk->source_offset;
+    uint64_t left = source_bytes(walk) - walk->source_offset;
     const uint64_t unit = engine->cluster_bits != 0
                               ? engine_cluster_bytes(engine)
                               : ENGINE_SECTOR_BYTES;
     int r;
 
     walk->next_extent = 0;
+    if (walk->rules.salvage) {
+        r = find_loss(walk, &left, err);
+        if (r != BYRE_OK)
+            return r < 0 ? r : BYRE_OK;
+    }
     r = byre_extents(walk->sources[walk->source], walk->source_offset, left,
                      walk->rules.shallow ? BYRE_EXTENTS_SHALLOW : 0,
                      walk->extents, WALK_EXTENTS, &walk->extent_count, err);

@@ -101,6 +101,9 @@ int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
 int qcow2_read(struct engine *engine, const struct mapping *mapping,
                uint64_t guest_offset, void *buf, size_t length,
                struct byre_error *err);
+int qcow2_find_loss(struct engine *engine, uint64_t guest_offset,
+                    uint64_t length, uint64_t *ret_length,
+                    struct byre_error *err);
 bool qcow2_may_have_holes(struct engine *engine);
 
 /* Bytes of the disk that one L1 entry stands for. */
@@ -309,6 +312,13 @@ int qcow2_make_zero(struct qcow2 *qcow2, uint64_t offset, uint64_t length,
                     uint32_t flags, struct byre_error *err);
 int qcow2_discard(struct engine *engine, uint64_t offset, uint64_t length,
                   struct byre_error *err);
+/* The entry of a whole cluster that is zero and holds nothing; in version 2 one
+   that is unallocated. */
+struct raw_entry qcow2_zero_entry(const struct qcow2 *qcow2);
+
+/* compact.c */
+int qcow2_compact(struct engine *engine, const struct engine_progress *progress,
+                  struct byre_compact_result *ret, struct byre_error *err);
 
 /* backing.c */
 int qcow2_set_backing_name(struct engine *engine, const char *name,

@@ -227,3 +227,69 @@ int qcow2_map(struct engine *engine, uint64_t guest_offset, uint64_t length,
             return r;
     }
 }
+
+/* ---- What is missing ---- */
+
+static int fail_missing(struct byre_error *err, const char *table,
+                        uint64_t place, uint64_t file_bytes)
+{
+    return fail_at(err, BYRE_E_CORRUPT, place,
+                   "its %s entry at %llu lies past the end of the file, %llu",
+                   table, (unsigned long long)place,
+                   (unsigned long long)file_bytes);
+}
+
+/* With an L2 table: its entries that lie in the file, or those that do not. */
+static int find_loss_in_table(const struct qcow2 *qcow2, uint64_t l2_offset,
+                              uint64_t file_bytes, uint64_t guest_offset,
+                              uint64_t *length, struct byre_error *err)
+{
+    const uint64_t entry_bytes = UINT64_C(8) * qcow2->entry_words;
+    const uint64_t range = qcow2_l1_range_bytes(qcow2);
+    const uint64_t cluster = engine_cluster_bytes(&qcow2->engine);
+    const uint64_t index = guest_offset % range / cluster;
+    const uint64_t place = l2_offset + index * entry_bytes;
+
+    *length = rest_of_block(guest_offset, range, *length);
+    if (place + entry_bytes > file_bytes)
+        return fail_missing(err, "L2", place, file_bytes);
+    *length = min_u64(*length, (file_bytes - place) / entry_bytes * cluster -
+                                   guest_offset % cluster);
+    return BYRE_OK;
+}
+
+int qcow2_find_loss(struct engine *engine, uint64_t guest_offset,
+                    uint64_t length, uint64_t *ret_length,
+                    struct byre_error *err)
+{
+    struct qcow2 *qcow2 = qcow2_of(engine);
+    const uint64_t range = qcow2_l1_range_bytes(qcow2);
+    const uint64_t index = guest_offset / range;
+    uint64_t file_bytes, l2_offset = 0;
+    struct mapping gap;
+    int r;
+
+    *ret_length = length;
+    r = store_get_size(qcow2->store, &file_bytes, err);
+    if (r < 0)
+        return r;
+    if (qcow2->l1.offset + (index + 1) * 8 > file_bytes)
+        return fail_missing(err, "L1", qcow2->l1.offset + index * 8,
+                            file_bytes);
+
+    *ret_length = rest_of_block(guest_offset, range, length);
+    if (!l1_entry_decode(l1_get(&qcow2->l1, index), qcow2->header.cluster_bits,
+                         &l2_offset))
+        return BYRE_OK; /* map says so */
+    *ret_length = length;
+    if (l2_offset != 0)
+        return find_loss_in_table(qcow2, l2_offset, file_bytes, guest_offset,
+                                  ret_length, err);
+    engine_map_gap(
+        &qcow2->l1, QCOW2_ENTRY_OFFSET_MASK, range, guest_offset,
+        min_u64(length, ((file_bytes - qcow2->l1.offset) / 8 - index) * range -
+                            guest_offset % range),
+        &gap);
+    *ret_length = gap.length;
+    return BYRE_OK;
+}

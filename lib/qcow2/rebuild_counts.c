@@ -10,17 +10,6 @@
 
 /* ---- Counting ---- */
 
-/* The faults that matter: it takes stray flags away itself, and some others say
-   nothing of host clusters. */
-static uint32_t intolerable_faults(const struct reference *ref)
-{
-    const uint32_t tolerated =
-        REFERENCE_INCOMPLETE | REFERENCE_OVERLONG | REFERENCE_MISPLACED |
-        (ref->owner == REFERENCE_NOTHING ? REFERENCE_STRAY_COPIED : 0);
-
-    return ref->faults & ~tolerated;
-}
-
 static int fail_fault(const struct reference *ref, struct byre_error *err)
 {
     char what[REFERENCE_TEXT_BYTES];
@@ -30,7 +19,7 @@ static int fail_fault(const struct reference *ref, struct byre_error *err)
                    ref->table_offset == BYRE_NO_OFFSET ? ref->offset
                                                        : ref->table_offset,
                    "refcounts cannot be rebuilt: %s %s; " RUN_CHECK, what,
-                   reference_fault_text(intolerable_faults(ref)));
+                   reference_fault_text(reference_grave_faults(ref)));
 }
 
 /* Room is kept free for what may turn up behind the end of the file. */
@@ -85,7 +74,7 @@ static int count_reference(void *user, const struct reference *ref,
         count_anything(rebuild, ref);
         return BYRE_OK;
     }
-    if (intolerable_faults(ref) != 0)
+    if (reference_grave_faults(ref) != 0)
         return fail_fault(ref, err);
     if (!reference_counts_add(&rebuild->counts, ref, &cluster))
         return fail_at(err, BYRE_E_CORRUPT, ref->offset,

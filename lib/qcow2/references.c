@@ -302,6 +302,16 @@ void reference_describe(const struct reference *ref, char *text,
                  ref->index, ref->table_offset, ref->raw, owner);
 }
 
+/* Stray flags are nothing's, and the others say nothing of host clusters. */
+uint32_t reference_grave_faults(const struct reference *ref)
+{
+    const uint32_t tolerated =
+        REFERENCE_INCOMPLETE | REFERENCE_OVERLONG | REFERENCE_MISPLACED |
+        (ref->owner == REFERENCE_NOTHING ? REFERENCE_STRAY_COPIED : 0);
+
+    return ref->faults & ~tolerated;
+}
+
 const char *reference_owner_name(enum reference_owner owner)
 {
     static const char *const names[] = {

@@ -140,6 +140,10 @@ const char *reference_owner_name(enum reference_owner owner);
 void reference_describe(const struct reference *ref, char *text,
                         size_t capacity);
 
+/* Those of its faults that leave in doubt which host clusters are in use, or
+   what they mean. */
+uint32_t reference_grave_faults(const struct reference *ref);
+
 /* What the lowest of `faults` says of the entry: "is not aligned". */
 const char *reference_fault_text(uint32_t faults);
 

@@ -49,7 +49,7 @@ static bool has_zero_entries(const struct qcow2 *qcow2)
 #define ALL_SUBCLUSTERS ((UINT64_C(1) << QCOW2_SUBCLUSTERS) - 1)
 
 /* The entry of a whole cluster that is zero and holds nothing. */
-static struct raw_entry zero_entry(const struct qcow2 *qcow2)
+struct raw_entry qcow2_zero_entry(const struct qcow2 *qcow2)
 {
     const struct l2_entry entry = { .kind = L2_ZERO };
 
@@ -74,7 +74,7 @@ static bool zero_standard(const struct qcow2 *qcow2, const struct piece *piece,
     switch (piece->kind) {
     case L2_UNALLOCATED:
         if (is_backed(qcow2))
-            *raw = zero_entry(qcow2);
+            *raw = qcow2_zero_entry(qcow2);
         return false;
     case L2_ZERO:
         return false;
@@ -93,7 +93,7 @@ static bool zero_standard(const struct qcow2 *qcow2, const struct piece *piece,
     case L2_INVALID:
         break;
     }
-    *raw = zero_entry(qcow2);
+    *raw = qcow2_zero_entry(qcow2);
     return true;
 }
 
@@ -110,7 +110,7 @@ static bool zero_extended(const struct qcow2 *qcow2, uint64_t bits,
 
     if (bits == ALL_SUBCLUSTERS &&
         (compressed || (has_host && (zeroing->may_unmap || !owned)))) {
-        *raw = zero_entry(qcow2);
+        *raw = qcow2_zero_entry(qcow2);
         return true;
     }
     if (!has_host && raw->bitmap == 0 && !is_backed(qcow2))

@@ -8,9 +8,15 @@
  * Every workload runs again and again, each time with the next call of a kind
  * failing, once or from there on, until no call is left that could.  --all
  * takes every single one; without it those behind the first are drawn.
+ *
+ * What is left when the image is closed is judged after each run.  Power cuts
+ * on top of the failure are many states a run: --all looks at them for the
+ * first calls and a drawn share of the others, and tells on stderr how far it
+ * is.
  */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,13 +33,31 @@
 #define COSTLY_SHARE  20 /* percent: that is where crash states are few too */
 #define CRASH_SAMPLES 3
 
+/* With --all: of this many runs one has crash states, and so many cases share
+   the calls of a costly workload. */
+#define CRASH_RUNS        8
+#define COSTLY_CRASH_RUNS 64
+#define COSTLY_SLICES     8
+
+/* Work for one process: some ways to fail in one workload, and every
+   `slices`-th call of them. */
+struct part {
+    size_t workload;
+    size_t first_way;
+    size_t end_way;
+    uint64_t slice;
+    uint64_t slices;
+};
+
+#define MOST_PARTS 16384
+
 struct settings {
     bool all;
     uint64_t seed;
     unsigned jobs;
     const char *workload;
-    size_t chosen[1024];
-    size_t chosen_count;
+    struct part parts[MOST_PARTS];
+    size_t part_count;
 };
 
 /* One way to fail. */
@@ -68,6 +92,7 @@ struct attempt {
     struct faults faults;
     struct runner runner;
     bool must_refuse; /* a flush has failed: no more writes */
+    bool crashes;     /* power cuts are tried on what it leaves */
 };
 
 /* ---- Failing ---- */
@@ -217,17 +242,25 @@ static int visit(void *user, const struct crash_point *point,
     return verdict_state(&attempt->runner, stores, point->cut, 0, err);
 }
 
+static int look_at_crashes(struct attempt *attempt, struct byre_error *err)
+{
+    const uint64_t length = record_log_length(attempt->runner.log);
+    const struct crash_limits limits = { .states_per_cut = CRASH_SAMPLES,
+                                         .first_cut = length,
+                                         .last_cut = length };
+
+    return crash_replay(attempt->runner.log, &limits, attempt->nth, visit,
+                        attempt, NULL, err);
+}
+
 /* As it is, and as a power cut behind the failure may leave it. */
 static int look_at_rest(struct attempt *attempt, struct byre_error *err)
 {
     const struct runner *runner = &attempt->runner;
-    const uint64_t length = record_log_length(runner->log);
-    const struct crash_limits limits = { .states_per_cut = CRASH_SAMPLES,
-                                         .first_cut = length,
-                                         .last_cut = length };
-    int r = crash_replay(runner->log, &limits, attempt->nth, visit, attempt,
-                         NULL, err);
+    int r = BYRE_OK;
 
+    if (attempt->crashes)
+        r = look_at_crashes(attempt, err);
     if (r < 0)
         return r;
     r = verdict_state(runner, runner->stores, VERDICT_LAST_CUT, 0, err);
@@ -276,10 +309,31 @@ static int run_and_look(struct attempt *attempt, bool *ret_failed,
                : look_at_rest(attempt, err);
 }
 
-static int run_once(const struct beginning *beginning, const struct way *way,
+static bool is_costly(const struct workload *workload)
+{
+    return workload->share != 0 && workload->share <= COSTLY_SHARE;
+}
+
+/* Whether power cuts come on top of a run. */
+static bool has_crashes(const struct settings *settings,
+                        const struct workload *workload, uint64_t nth)
+{
+    const bool costly = is_costly(workload);
+    uint64_t seed = settings->seed * 31 + nth;
+
+    return !settings->all || nth <= (costly ? COSTLY_CALLS : FIRST_CALLS) ||
+           draw(&seed, costly ? COSTLY_CRASH_RUNS : CRASH_RUNS) == 0;
+}
+
+static int run_once(const struct settings *settings,
+                    const struct beginning *beginning, const struct way *way,
                     uint64_t nth, bool *ret_failed, struct byre_error *err)
 {
-    struct attempt attempt = { .way = way, .nth = nth };
+    struct attempt attempt = {
+        .way = way,
+        .nth = nth,
+        .crashes = has_crashes(settings, beginning->plan->workload, nth),
+    };
     int r;
 
     faults_init(&attempt.faults);
@@ -293,65 +347,113 @@ static int run_once(const struct beginning *beginning, const struct way *way,
     return r;
 }
 
-/* ---- One workload ---- */
+/* ---- One part of a workload ---- */
 
 /* The call that fails after the n-th: further and further on. */
 static uint64_t next_call(const struct settings *settings,
+                          const struct part *part,
                           const struct workload *workload, uint64_t nth,
                           uint64_t *seed)
 {
-    const bool costly = workload->share != 0 && workload->share <= COSTLY_SHARE;
+    const bool costly = is_costly(workload);
 
-    if (settings->all || nth < (costly ? COSTLY_CALLS : FIRST_CALLS))
+    if (settings->all)
+        return nth + part->slices;
+    if (nth < (costly ? COSTLY_CALLS : FIRST_CALLS))
         return nth + 1;
     return nth + 1 + draw(seed, costly ? nth * 2 : nth / 2);
 }
 
-static int run_way(const struct settings *settings,
+static int run_way(const struct settings *settings, const struct part *part,
                    const struct beginning *beginning, const struct way *way,
                    struct pool_result *ret, struct byre_error *err)
 {
+    const struct workload *workload = beginning->plan->workload;
     uint64_t seed = settings->seed;
     bool failed = true;
     int r = BYRE_OK;
 
-    for (uint64_t nth = 1; r == BYRE_OK && failed;
-         nth = next_call(settings, beginning->plan->workload, nth, &seed)) {
-        r = run_once(beginning, way, nth, &failed, err);
+    for (uint64_t nth = 1 + part->slice; r == BYRE_OK && failed;
+         nth = next_call(settings, part, workload, nth, &seed)) {
+        r = run_once(settings, beginning, way, nth, &failed, err);
         ret->count++;
     }
     return r;
 }
 
+static void name_case(void *user, size_t index, char *ret, size_t size)
+{
+    const struct settings *settings = user;
+    const struct part *part = &settings->parts[index];
+    struct plan plan;
+
+    workload_plan(workload_at(part->workload), &plan);
+    if (!settings->all)
+        snprintf(ret, size, "%s", plan.name);
+    else
+        snprintf(ret, size, "%s, %s, %llu of %llu", plan.name,
+                 ways[part->first_way].name,
+                 (unsigned long long)part->slice + 1,
+                 (unsigned long long)part->slices);
+}
+
+static void tell_progress(const struct settings *settings, size_t index,
+                          const struct pool_result *result)
+{
+    char name[200];
+
+    name_case((void *)settings, index, name, sizeof(name));
+    fprintf(stderr, "%zu/%zu %s: %s%s%s\n", index + 1, settings->part_count,
+            name, result->note, result->failed ? ", failed: " : "",
+            result->failed ? result->message : "");
+}
+
 static void run_case(void *user, size_t index, struct pool_result *ret)
 {
     const struct settings *settings = user;
+    const struct part *part = &settings->parts[index];
     struct byre_error err = { .message = "" };
     struct beginning beginning;
     struct plan plan;
     int r;
 
-    workload_plan(workload_at(settings->chosen[index]), &plan);
+    workload_plan(workload_at(part->workload), &plan);
     r = beginning_init(&beginning, &plan, &err);
-    for (size_t i = 0; r == BYRE_OK && i < WAYS; i++)
-        r = run_way(settings, &beginning, &ways[i], ret, &err);
+    for (size_t i = part->first_way; r == BYRE_OK && i < part->end_way; i++)
+        r = run_way(settings, part, &beginning, &ways[i], ret, &err);
     beginning_done(&beginning);
     ret->failed = r < 0;
     snprintf(ret->note, sizeof(ret->note), "%llu runs",
              (unsigned long long)ret->count);
     snprintf(ret->message, sizeof(ret->message), "%s", err.message);
-}
-
-static void name_case(void *user, size_t index, char *ret, size_t size)
-{
-    const struct settings *settings = user;
-    struct plan plan;
-
-    workload_plan(workload_at(settings->chosen[index]), &plan);
-    snprintf(ret, size, "%s", plan.name);
+    if (settings->all)
+        tell_progress(settings, index, ret);
 }
 
 /* ---- The command line ---- */
+
+static void add_part(struct settings *settings, struct part part)
+{
+    if (settings->part_count == MOST_PARTS)
+        abort();
+    settings->parts[settings->part_count++] = part;
+}
+
+/* With --all, a part for each way, and several for those that take long. */
+static void choose_parts(struct settings *settings, size_t workload)
+{
+    const bool costly = is_costly(workload_at(workload));
+    const uint64_t slices = settings->all && costly ? COSTLY_SLICES : 1;
+    const size_t ways_each = settings->all ? 1 : WAYS;
+
+    for (size_t way = 0; way < WAYS; way += ways_each)
+        for (uint64_t slice = 0; slice < slices; slice++)
+            add_part(settings, (struct part){ .workload = workload,
+                                              .first_way = way,
+                                              .end_way = way + ways_each,
+                                              .slice = slice,
+                                              .slices = slices });
+}
 
 static void choose(struct settings *settings)
 {
@@ -361,7 +463,7 @@ static void choose(struct settings *settings)
         workload_plan(workload_at(i), &plan);
         if (settings->workload == NULL ||
             strcmp(settings->workload, plan.name) == 0)
-            settings->chosen[settings->chosen_count++] = i;
+            choose_parts(settings, i);
     }
 }
 
@@ -389,16 +491,19 @@ static bool read_options(int argc, char **argv, struct settings *settings)
             return false;
     }
     choose(settings);
-    return optind == argc && settings->chosen_count > 0;
+    return optind == argc && settings->part_count > 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct settings settings = { .seed = 1 };
+    static struct settings settings = { .seed = 1 };
     struct pool pool = { .run = run_case, .name = name_case };
     uint64_t count = 0;
     size_t failed;
 
+    /* Disks come and go with each run: their pages stay. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     if (!read_options(argc, argv, &settings)) {
         fprintf(stderr, "usage: faults [--all] [--seed N] [--jobs N] "
                         "[--workload NAME]\n");
@@ -408,7 +513,7 @@ int main(int argc, char **argv)
         printf("1..0 # SKIP no qemu-img\n");
         return 0;
     }
-    pool.cases = settings.chosen_count;
+    pool.cases = settings.part_count;
     pool.jobs = settings.jobs;
     pool.user = &settings;
     failed = pool_run(&pool, 0, &count);

@@ -6,12 +6,8 @@
 #include <string.h>
 
 static const struct workload_set *const sets[] = {
-    &write_set,
-    &amend_set,
-    &bitmap_set,
-    &chain_set,
-    &check_set,
-    &snapshot_set,
+    &write_set, &amend_set,   &bitmap_set,   &chain_set,
+    &check_set, &compact_set, &snapshot_set,
 };
 
 #define SETS (sizeof(sets) / sizeof(sets[0]))

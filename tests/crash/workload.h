@@ -86,6 +86,7 @@ extern const struct workload_set amend_set;
 extern const struct workload_set bitmap_set;
 extern const struct workload_set chain_set;
 extern const struct workload_set check_set;
+extern const struct workload_set compact_set;
 extern const struct workload_set snapshot_set;
 
 /* The workloads of all sets, one after the other; NULL past the last one. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """
 Persistent bitmaps beside QEMU: both tools write, zero, discard, resize and
-change bitmaps in turn, and the bits in the file are compared with a model.
+change bitmaps in turn, byre compacts, and the bits in the file are compared with a model.
 
 Without this a bitmap could miss a write that QEMU would have noted, or be
 stored in a form that QEMU refuses, and an incremental backup would be wrong.
@@ -202,6 +202,13 @@ class Disk:
                    "-o", "cluster_size=%d" % self.cluster, FILE, "new"])
         self.call(["mv", "new", FILE])
 
+    def step_compact(self, _tool):
+        """The disk is what it was; check() looks at the bitmaps."""
+        self.call(["cp", FILE, "before.qcow2"])
+        self.call([BYRE, "compact", "-q", "-f", "qcow2", FILE])
+        self.call([QEMU_IMG, "compare", "-q", "before.qcow2", FILE])
+        self.call([BYRE, "check", "-q", "-f", "qcow2", FILE])
+
     # What is there afterwards.
 
     def check(self):
@@ -235,7 +242,7 @@ class Disk:
 
 
 STEPS = (["io"] * 5 + ["add"] * 3 + ["change"] * 2 +
-         ["merge", "resize", "convert"])
+         ["merge", "resize", "convert", "compact"])
 
 
 def judge_session(folder, seed, cluster, extended, steps):
@@ -252,6 +259,26 @@ def judge_session(folder, seed, cluster, extended, steps):
             disk.check()
         except Differs as error:
             raise Differs("%s\nafter %s" % (error, ", ".join(log[-4:])))
+
+
+def judge_compact(folder, seed, cluster):
+    """Compacted after each change: bitmaps, and room for more of them."""
+    disk = Disk(folder, random.Random("compact/%d/%d" % (seed, cluster)),
+                cluster, False)
+    for number in range(5):
+        disk.step_add(BYRE if number % 2 else QEMU_IMG)
+        disk.io(BYRE, ["discard -q 0 %d" % (disk.size // cluster * cluster)])
+        for bitmap in disk.bitmaps.values():
+            if bitmap.enabled:
+                bitmap.note(0, disk.size // cluster * cluster)
+        disk.step_io(BYRE)
+        disk.step_compact(BYRE)
+        disk.check()
+        disk.step_io(QEMU_IMG)
+        disk.step_change(BYRE)
+        disk.check()
+        disk.step_compact(BYRE)
+        disk.check()
 
 
 # ---- Crashes ----
@@ -381,6 +408,10 @@ def cases(seed, rounds, steps):
                            (seed + number, cluster, False, steps)))
         result.append(("session, subclusters, seed %d" % (seed + number),
                        judge_session, (seed + number, 16384, True, steps)))
+        for cluster in (512, 65536):
+            result.append(("compacted, clusters of %d, seed %d" %
+                           (cluster, seed + number), judge_compact,
+                           (seed + number, cluster)))
         result.append(("increments, seed %d" % (seed + number),
                        judge_increment, (seed + number, False)))
         result.append(("increments, subclusters, seed %d" % (seed + number),
