@@ -214,6 +214,44 @@ static void test_no_older_version(void **state)
     byre_store_unref(store);
 }
 
+/* What hides a longer backing file comes before the older version has no way to
+   say it. */
+static void test_longer_and_older(void **state)
+{
+    static const struct byre_amend_options opts =
+        OPTIONS(.which = BYRE_AMEND_VERSION | BYRE_AMEND_SIZE, .version = 2,
+                .size_bytes = DISK_BYTES);
+    struct byre_store *base_store = new_image(DISK_BYTES, CLUSTER), *store;
+    struct byre *base = open_image(base_store, BYRE_OPEN_WRITE, NULL), *img;
+    struct byre_create_options create = BYRE_CREATE_OPTIONS_INIT;
+    struct byre_error err = { 0 };
+
+    (void)state;
+    for (uint64_t at = 0; at < DISK_BYTES; at += CLUSTER)
+        write_block(base, at, 1);
+    must(byre_reopen(base, 0, &err), &err);
+    store = new_store();
+    create.virtual_size_bytes = DISK_BYTES / 2;
+    create.cluster_size_bytes = CLUSTER;
+    create.flags = BYRE_CREATE_BACKING_UNCHECKED;
+    create.backing_name = "base";
+    create.backing_format = "qcow2";
+    must(byre_create_store(store, &create, &err), &err);
+    img = open_image(store, BYRE_OPEN_WRITE, base);
+    must(amend(img, &opts, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        for (uint64_t at = 0; at < DISK_BYTES; at += CLUSTER)
+            assert_int_equal(block_at(img, at), at < DISK_BYTES / 2);
+        close_image(img);
+        img = open_image(store, 0, base);
+    }
+    close_image(img);
+    assert_sound(store);
+    close_image(base);
+    byre_store_unref(store);
+    byre_store_unref(base_store);
+}
+
 /* ---- Snapshots ---- */
 
 static void snapshot(struct byre *img, const char *name)
@@ -440,6 +478,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_amend),
         cmocka_unit_test(test_no_older_version),
+        cmocka_unit_test(test_longer_and_older),
         cmocka_unit_test(test_snapshots),
         cmocka_unit_test(test_apply_and_crash),
         cmocka_unit_test(test_reopen),
