@@ -187,6 +187,13 @@ static int survey_entry(void *user, const struct reference *ref,
     return BYRE_OK;
 }
 
+/* Growing hides what a longer backing file has, before the version changes. */
+static bool will_cover_backing(const struct amend *amend)
+{
+    return amend->size_bytes > amend->qcow2->engine.size_bytes &&
+           amend->qcow2->header.backing_offset != 0;
+}
+
 static int check_entries(struct amend *amend, struct byre_error *err)
 {
     struct survey survey = { .compressed_at = BYRE_NO_OFFSET };
@@ -205,7 +212,7 @@ static int check_entries(struct amend *amend, struct byre_error *err)
                     "cluster of guest offset %" PRIu64
                     " is compressed by zstd; convert makes an image without",
                     survey.compressed_at);
-    amend->has_zeroes = survey.zeroes;
+    amend->has_zeroes = survey.zeroes || will_cover_backing(amend);
     return BYRE_OK;
 }
 

@@ -73,7 +73,7 @@ int snapshot_load_l1(struct qcow2 *qcow2, const struct qcow2_snapshot *snapshot,
                              ret_count, err);
 }
 
-/* The flags in memory follow; without them a table is copied for nothing. */
+/* The flags in memory follow those of the file. */
 static int reload_l1(struct qcow2 *qcow2, struct byre_error *err)
 {
     const struct qcow2_header *header = &qcow2->header;
@@ -98,13 +98,23 @@ static int reload_l1(struct qcow2 *qcow2, struct byre_error *err)
     return BYRE_OK;
 }
 
+/*
+ * Also after a failure on the way: a flag that the file has and memory does not
+ * know of would not be cleared when the next snapshot is taken.
+ */
 int snapshot_correct_flags(struct qcow2 *qcow2, struct byre_error *err)
 {
-    int r;
+    struct byre_error why = { 0 };
+    int r, reloaded;
 
     r = copied_flags_correct(qcow2, FLAGS_BYTES, err);
     table_cache_forget_all(qcow2->tables);
     if (r == BYRE_OK)
         r = writer_barrier(&qcow2->writer, err);
-    return r < 0 ? r : reload_l1(qcow2, err);
+    reloaded = reload_l1(qcow2, &why);
+    if (reloaded < 0)
+        writer_stick(&qcow2->writer, &why);
+    if (r == BYRE_OK && reloaded < 0 && err != NULL)
+        *err = why;
+    return r < 0 ? r : reloaded;
 }
