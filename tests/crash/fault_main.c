@@ -3,11 +3,12 @@
  * Without this test a full disk, a bad cable or the end of memory could cost
  * what was flushed, or pass unseen.
  *
- *     faults [--all] [--seed N] [--jobs N] [--workload NAME]
+ *     faults [--all | --brief] [--seed N] [--jobs N] [--workload NAME]
  *
  * Every workload runs again and again, each time with the next call of a kind
  * failing, once or from there on, until no call is left that could.  --all
- * takes every single one; without it those behind the first are drawn.
+ * takes every single one; without it those behind the first are drawn, and
+ * fewer with --brief, which is for builds with sanitizers.
  *
  * What is left when the image is closed is judged after each run.  Power cuts
  * on top of the failure are many states a run: --all looks at them for the
@@ -53,6 +54,7 @@ struct part {
 
 struct settings {
     bool all;
+    bool brief;
     uint64_t seed;
     unsigned jobs;
     const char *workload;
@@ -355,13 +357,13 @@ static uint64_t next_call(const struct settings *settings,
                           const struct workload *workload, uint64_t nth,
                           uint64_t *seed)
 {
-    const bool costly = is_costly(workload);
+    const bool few = settings->brief || is_costly(workload);
 
     if (settings->all)
         return nth + part->slices;
-    if (nth < (costly ? COSTLY_CALLS : FIRST_CALLS))
+    if (nth < (few ? COSTLY_CALLS : FIRST_CALLS))
         return nth + 1;
-    return nth + 1 + draw(seed, costly ? nth * 2 : nth / 2);
+    return nth + 1 + draw(seed, few ? nth * 2 : nth / 2);
 }
 
 static int run_way(const struct settings *settings, const struct part *part,
@@ -471,6 +473,7 @@ static bool read_options(int argc, char **argv, struct settings *settings)
 {
     static const struct option options[] = {
         { "all", no_argument, NULL, 'a' },
+        { "brief", no_argument, NULL, 'b' },
         { "seed", required_argument, NULL, 's' },
         { "jobs", required_argument, NULL, 'j' },
         { "workload", required_argument, NULL, 'w' },
@@ -481,6 +484,8 @@ static bool read_options(int argc, char **argv, struct settings *settings)
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'a')
             settings->all = true;
+        else if (c == 'b')
+            settings->brief = true;
         else if (c == 's')
             settings->seed = strtoull(optarg, NULL, 0);
         else if (c == 'j')
@@ -505,8 +510,8 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, 1 << 30);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     if (!read_options(argc, argv, &settings)) {
-        fprintf(stderr, "usage: faults [--all] [--seed N] [--jobs N] "
-                        "[--workload NAME]\n");
+        fprintf(stderr, "usage: faults [--all | --brief] [--seed N] "
+                        "[--jobs N] [--workload NAME]\n");
         return 2;
     }
     if (system("qemu-img --version >/dev/null 2>&1") != 0) {
