@@ -34,15 +34,15 @@ static int compact_run(struct byre_job *job, struct byre_error *err)
     const struct engine_progress progress = { .user = job, .advance = advance };
     int r;
 
-    gate_close(&engine->gate);
-    if (!engine->writable)
-        r = fail(err, BYRE_E_STATE, "the image is open for reading only");
-    else
+    /* Caches are made anew, which a flush outside the gate looks at. */
+    pthread_rwlock_wrlock(&compact->image->writing);
+    r = image_change_begin(compact->image, err);
+    if (r == BYRE_OK) {
         r = engine->ops->compact(engine, &progress, &compact->result, err);
-    gate_open(&engine->gate);
+        r = image_change_end(compact->image, r, err);
+    }
+    pthread_rwlock_unlock(&compact->image->writing);
     compact->finished = r == BYRE_OK;
-    if (r < 0)
-        error_prefix(err, "%s", compact->image->name);
     return r;
 }
 
