@@ -9,6 +9,7 @@
 
 #include "base/arith.h"
 #include "base/error.h"
+#include "qcow2/head.h"
 #include "qcow2/internal.h"
 
 /* ---- Loading on demand ---- */
@@ -202,6 +203,26 @@ static int make_bitmap(struct qcow2 *qcow2, const char *name,
     return r;
 }
 
+/* The first one needs an extension of the header. */
+static int check_header_room(struct qcow2 *qcow2, struct byre_error *err)
+{
+    const uint8_t extension[24] = { 0 };
+    struct head head;
+    int r;
+
+    r = head_load(qcow2, &head, err);
+    if (r < 0)
+        return r;
+    if (head_find(&head, QCOW2_EXT_BITMAPS) == NULL) {
+        r = head_set_extension(&head, QCOW2_EXT_BITMAPS, extension,
+                               sizeof(extension), err);
+        if (r == BYRE_OK)
+            r = head_check_room(qcow2, &head, err);
+    }
+    head_done(&head);
+    return r;
+}
+
 static int add(struct engine *engine, const char *name,
                uint64_t granularity_bytes, uint32_t flags,
                struct byre_error *err)
@@ -213,6 +234,8 @@ static int add(struct engine *engine, const char *name,
     r = choose_granularity(qcow2, granularity_bytes, &bits, err);
     if (r == BYRE_OK)
         r = check_add(qcow2, name, bits, err);
+    if (r == BYRE_OK)
+        r = check_header_room(qcow2, err);
     if (r < 0)
         return r;
     return make_bitmap(qcow2, name, bits, (flags & BYRE_BITMAP_DISABLED) == 0,

@@ -60,4 +60,8 @@ int head_set_backing_name(struct head *head, const char *name,
  */
 int head_store(struct qcow2 *qcow2, struct head *head, struct byre_error *err);
 
+/* Whether head_store() would have room; changes nothing. */
+int head_check_room(struct qcow2 *qcow2, struct head *head,
+                    struct byre_error *err);
+
 #endif

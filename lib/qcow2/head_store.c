@@ -374,22 +374,28 @@ static int load_live(struct head_switch *change, struct byre_error *err)
 }
 
 /* The way is gone in memory first, so that it has no end in the middle. */
-static int run(struct head_switch *change, struct byre_error *err)
+static int run(struct head_switch *change, bool store, struct byre_error *err)
 {
-    int r = BYRE_OK;
+    int r;
 
-    for (int pass = 0; pass < 2 && r == BYRE_OK; pass++) {
-        change->rehearsal = pass == 0;
-        r = load_live(change, err);
-        if (r == BYRE_OK)
-            r = run_steps(change, err);
-    }
+    change->rehearsal = true;
+    r = load_live(change, err);
+    if (r == BYRE_OK)
+        r = run_steps(change, err);
+    if (r < 0 || !store)
+        return r;
+
+    change->rehearsal = false;
+    r = load_live(change, err);
+    if (r == BYRE_OK)
+        r = run_steps(change, err);
     return r;
 }
 
-/* ---- The call ---- */
+/* ---- The calls ---- */
 
-int head_store(struct qcow2 *qcow2, struct head *head, struct byre_error *err)
+static int change_head(struct qcow2 *qcow2, struct head *head, bool store,
+                       struct byre_error *err)
 {
     const size_t bytes = (size_t)qcow2_cluster_bytes(&qcow2->header);
     uint8_t *room = calloc(4, bytes);
@@ -405,11 +411,22 @@ int head_store(struct qcow2 *qcow2, struct head *head, struct byre_error *err)
     change.next = room + 2 * bytes;
     change.next_used = room + 3 * bytes;
 
-    r = run(&change, err);
+    r = run(&change, store, err);
     free(room);
-    if (r < 0)
+    if (r < 0 || !store)
         return r;
     head->header = change.live_header;
     qcow2->header = change.live_header;
     return BYRE_OK;
+}
+
+int head_check_room(struct qcow2 *qcow2, struct head *head,
+                    struct byre_error *err)
+{
+    return change_head(qcow2, head, false, err);
+}
+
+int head_store(struct qcow2 *qcow2, struct head *head, struct byre_error *err)
+{
+    return change_head(qcow2, head, true, err);
 }
