@@ -377,8 +377,8 @@ static void test_refusals(void **state)
         if (!BYRE_HAVE_CRYPTO) {
             assert_int_equal(r, BYRE_E_UNSUPPORTED);
             assert_string_equal(err.message,
-                                "this build has no libcrypto, so encrypted "
-                                "images cannot be read");
+                                "this build has no libcrypto, which encrypted "
+                                "images and checksums need");
             continue;
         }
         if (strstr(err.message, refusals[i].message) == NULL)
