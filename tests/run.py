@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Runs the tests of a build directory and counts every single case.
 
-    run.py BUILD [option of `meson test`...]
+    run.py [--build] BUILD [option of `meson test`...]
 
+With --build what the chosen tests need is built first, and nothing else.
 A test that speaks TAP counts once for each of its cases, any other test counts
 as one.  A program that crashed, ran out of time or did not keep to its plan is
 one failure more, whatever its cases said.  The last line is the summary.
@@ -134,13 +135,15 @@ def tap_tests(build):
             if test['protocol'] == 'tap'}
 
 
-def run(build, options):
+def run(build, options, rebuild):
     """Runs `meson test`; returns the entries of its log."""
     log = os.path.join(build, 'meson-logs', 'testlog.json')
     if os.path.exists(log):
         os.unlink(log)
 
-    subprocess.run(['meson', 'test', '-C', build, '--no-rebuild', *options],
+    if not rebuild:
+        options = ['--no-rebuild', *options]
+    subprocess.run(['meson', 'test', '-C', build, *options],
                    stdin=subprocess.DEVNULL, check=False)
     if not os.path.exists(log):
         return []
@@ -179,11 +182,14 @@ def report(total, entries):
 
 
 def main(argv):
+    rebuild = argv[1:2] == ['--build']
+    if rebuild:
+        argv = argv[1:]
     if len(argv) < 2:
         sys.exit(__doc__)
 
     build, options = argv[1], argv[2:]
-    entries = run(build, options)
+    entries = run(build, options, rebuild)
     tap = tap_tests(build)
     total = Tally()
     for entry in entries:
