@@ -16,7 +16,7 @@
 static int get_word(struct byre_store *store, uint64_t offset,
                     uint64_t *ret_word, struct byre_error *err)
 {
-    uint8_t word[8];
+    uint8_t word[8] = { 0 };
     const int r = store_read(store, offset, word, sizeof(word), err);
 
     *ret_word = be64_get(word);
@@ -38,10 +38,12 @@ static int find_counts(struct byre_store *store, uint64_t *ret_offset,
         r = get_word(store, word, ret_offset, err);
     if (r == BYRE_OK)
         r = store_get_size(store, &size, err);
+    if (r < 0)
+        return r;
     *ret_count = size >> bits;
     if (*ret_count > UINT64_C(1) << (bits - 1))
         *ret_count = UINT64_C(1) << (bits - 1);
-    return r;
+    return BYRE_OK;
 }
 
 /* Puts `value` as the count of clusters that have another, or of free ones. */
